@@ -1,0 +1,3 @@
+//! The `ehlo` program.
+
+fn main() {}

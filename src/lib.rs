@@ -1,0 +1,15 @@
+//! An asynchronous SMTP client engine.
+
+mod error;
+pub mod proto;
+
+pub use error::{Category, Error, Party, Progress, Stage};
+pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
+pub use proto::body::{BareNewlines, Content, ContentError};
+pub use proto::config::Security;
+pub use proto::params::{Param, ParamError, Params};
+pub use proto::reply::{Code, EnhancedCode, Reply};
+pub use proto::sasl::{Credentials, CredentialsError};
+pub use proto::transaction::{
+    Body, Commitment, Encoding, Envelope, Outcome, Recipient, Streamed, Verdict,
+};

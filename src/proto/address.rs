@@ -1,0 +1,247 @@
+//! Addresses of the envelope (RFC 5321 §4.1.2, RFC 6531 §3.3): a value of these types holds no
+//! control character, and can be written into a command as it is.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::grammar;
+
+/// A mailbox: `local-part@domain` or `local-part@[address-literal]`.
+///
+/// Parsing is strict RFC 5321 with the non-ASCII letters of RFC 6531, and nothing is guessed:
+/// no display name, no comment, no source route, no white space around. The text is kept as given,
+/// the case of the local part included. Lengths beyond §4.5.3.1 are allowed, as that section asks.
+///
+/// ```
+/// use ehlo::Mailbox;
+///
+/// let mailbox: Mailbox = "Jo.Doe@example.org".parse()?;
+/// assert_eq!((mailbox.local_part(), mailbox.domain()), ("Jo.Doe", "example.org"));
+/// assert!("jo@example.org> SIZE=1".parse::<Mailbox>().is_err());
+/// # Ok::<(), ehlo::AddressError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Mailbox {
+    text: Box<str>,
+    at: u32,
+}
+
+impl Mailbox {
+    /// The mailbox of a local part in its plain meaning, which is quoted here if the grammar needs
+    /// it, and a domain or address literal.
+    ///
+    /// # Errors
+    /// A control character or an empty local part; or a malformed domain.
+    pub fn new(local_part: &str, domain: &str) -> Result<Self, AddressError> {
+        let mut text = String::with_capacity(local_part.len() + domain.len() + 3);
+        if grammar::is_dot_string(local_part.as_bytes()) {
+            text.push_str(local_part);
+        } else {
+            text.push('"');
+            for c in local_part.chars() {
+                if matches!(c, '"' | '\\') {
+                    text.push('\\');
+                }
+                text.push(c);
+            }
+            text.push('"');
+        }
+        text.push('@');
+        text.push_str(domain);
+        text.parse()
+    }
+
+    /// The local part as it is written, quotes included.
+    pub fn local_part(&self) -> &str {
+        &self.text[..self.at as usize]
+    }
+
+    /// The domain or the address literal, brackets included.
+    pub fn domain(&self) -> &str {
+        &self.text[self.at as usize + 1..]
+    }
+
+    /// The whole, as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it can be sent without SMTPUTF8.
+    pub fn is_ascii(&self) -> bool {
+        self.text.is_ascii()
+    }
+}
+
+impl FromStr for Mailbox {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match grammar::mailbox(text.as_bytes()) {
+            Ok(at) if u32::try_from(text.len()).is_ok() => Ok(Self {
+                text: text.into(),
+                at: at as u32,
+            }),
+            Ok(_) => Err(AddressError::new(text, "it is too long")),
+            Err(problem) => Err(AddressError::new(text, problem)),
+        }
+    }
+}
+
+impl TryFrom<&str> for Mailbox {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.text)
+    }
+}
+
+/// The reverse-path of MAIL: a mailbox, or `<>` for mail that must never be answered. The set is
+/// closed by RFC 5321 §4.1.2.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReversePath {
+    /// `<>`: delivery reports and other automatic answers.
+    Null,
+    /// Where reports about this mail go.
+    Mailbox(Mailbox),
+}
+
+impl ReversePath {
+    /// The address, empty for the null path.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Null => "",
+            Self::Mailbox(mailbox) => mailbox.as_str(),
+        }
+    }
+}
+
+impl From<Mailbox> for ReversePath {
+    fn from(mailbox: Mailbox) -> Self {
+        Self::Mailbox(mailbox)
+    }
+}
+
+impl FromStr for ReversePath {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() {
+            Ok(Self::Null)
+        } else {
+            text.parse().map(Self::Mailbox)
+        }
+    }
+}
+
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.as_str())
+    }
+}
+
+/// The name a client gives in EHLO: a fully-qualified domain name or an address literal.
+///
+/// ASCII only (RFC 6531 §3.7.1 keeps EHLO's argument so).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Domain(Box<str>);
+
+impl Domain {
+    /// The address literal of an IP address: `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
+    pub fn literal(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(v4) => format!("[{v4}]").into(),
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(v4) => format!("[{v4}]").into(),
+                None => format!("[IPv6:{v6}]").into(),
+            },
+        })
+    }
+
+    /// The name or literal.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Domain {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if !text.is_ascii() {
+            return Err(AddressError::new(
+                text,
+                "it has a character that is not ASCII",
+            ));
+        }
+        match grammar::domain(text.as_bytes()) {
+            Ok(()) => Ok(Self(text.into())),
+            Err(problem) => Err(AddressError::new(text, problem)),
+        }
+    }
+}
+
+impl TryFrom<&str> for Domain {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Domain({})", self.0)
+    }
+}
+
+/// A text that is not the address it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError {
+    text: String,
+    problem: &'static str,
+}
+
+impl AddressError {
+    fn new(text: &str, problem: &'static str) -> Self {
+        Self {
+            text: text.chars().take(320).collect(),
+            problem,
+        }
+    }
+
+    /// What is wrong with it, as a clause: "the domain is missing".
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is not a valid address: {}",
+            self.text, self.problem
+        )
+    }
+}
+
+impl std::error::Error for AddressError {}

@@ -1,0 +1,279 @@
+//! What a connection may do and must insist on.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::address::Domain;
+use super::sasl::{Credentials, MechanismName};
+use super::timer::Timeouts;
+
+/// The policy of one connection.
+///
+/// ```
+/// use ehlo::proto::Config;
+/// use ehlo::{Credentials, Security};
+///
+/// let config = Config::new(Security::StartTls)
+///     .with_credentials(Credentials::password("alice", "secret")?);
+/// # Ok::<(), ehlo::CredentialsError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// When and whether TLS starts. No default: there is no harmless one.
+    pub security: Security,
+    /// The name given in EHLO. Default `None`: the address literal of the local end
+    /// (RFC 5321 §4.1.3), which every server must take.
+    pub hello: Option<Domain>,
+    /// Who logs in. Default: nobody.
+    pub login: Login,
+    /// The SASL mechanisms that may be used, the preferred first. Default: all that the engine
+    /// knows, the strongest first.
+    pub mechanisms: Vec<MechanismName>,
+    /// Whether a password may travel without TLS. Default: never (RFC 8314, RFC 4954 §4).
+    pub plaintext_auth: PlaintextAuth,
+    /// When a SASL initial response travels with AUTH. Default: where the mechanism defines one.
+    pub initial_response: InitialResponse,
+    /// Whether commands are sent in groups where the server offers PIPELINING. Default: yes.
+    pub pipelining: Pipelining,
+    /// Whether a transaction may begin behind an unanswered end of message. Default: yes. A session
+    /// that finds a server unable to do so says so in its facts; give that back here next time.
+    pub behind_message: BehindMessage,
+    /// Parameters of MAIL and RCPT whose extension the server does not list. Default: refused.
+    pub unadvertised: Unadvertised,
+    /// How long to wait for the peer at each step. Default: RFC 5321 §4.5.3.2.
+    pub timeouts: Timeouts,
+    /// What a peer may make the engine keep in memory.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The defaults, with this security.
+    pub fn new(security: Security) -> Self {
+        Self {
+            security,
+            hello: None,
+            login: Login::Nobody,
+            mechanisms: MechanismName::by_strength(),
+            plaintext_auth: PlaintextAuth::default(),
+            initial_response: InitialResponse::default(),
+            pipelining: Pipelining::default(),
+            behind_message: BehindMessage::default(),
+            unadvertised: Unadvertised::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// With a name for EHLO.
+    #[must_use]
+    pub fn with_hello(mut self, hello: Domain) -> Self {
+        self.hello = Some(hello);
+        self
+    }
+
+    /// With credentials to log in with.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.login = Login::With(credentials);
+        self
+    }
+
+    /// With another way to log in.
+    #[must_use]
+    pub fn with_login(mut self, login: Login) -> Self {
+        self.login = login;
+        self
+    }
+
+    /// With only these mechanisms, the preferred first.
+    #[must_use]
+    pub fn with_mechanisms(mut self, mechanisms: Vec<MechanismName>) -> Self {
+        self.mechanisms = mechanisms;
+        self
+    }
+
+    /// With another rule for passwords in clear.
+    #[must_use]
+    pub fn with_plaintext_auth(mut self, plaintext_auth: PlaintextAuth) -> Self {
+        self.plaintext_auth = plaintext_auth;
+        self
+    }
+
+    /// With another rule for initial responses.
+    #[must_use]
+    pub fn with_initial_response(mut self, initial_response: InitialResponse) -> Self {
+        self.initial_response = initial_response;
+        self
+    }
+
+    /// With another use of PIPELINING.
+    #[must_use]
+    pub fn with_pipelining(mut self, pipelining: Pipelining) -> Self {
+        self.pipelining = pipelining;
+        self
+    }
+
+    /// With another rule for transactions behind an unanswered message.
+    #[must_use]
+    pub fn with_behind_message(mut self, behind_message: BehindMessage) -> Self {
+        self.behind_message = behind_message;
+        self
+    }
+
+    /// With another rule for parameters that the server does not list.
+    #[must_use]
+    pub fn with_unadvertised(mut self, unadvertised: Unadvertised) -> Self {
+        self.unadvertised = unadvertised;
+        self
+    }
+
+    /// With other time-outs.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// When TLS starts. Closed: these are the four there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// TLS from the first octet (RFC 8314; port 465).
+    Implicit,
+    /// STARTTLS, and nothing without it (RFC 3207; port 587).
+    StartTls,
+    /// STARTTLS where it is offered, clear text where it is not: no protection against an attacker.
+    Opportunistic,
+    /// Clear text.
+    Plaintext,
+}
+
+impl Security {
+    /// The port that goes with it: 465, 587, 25, 25.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Implicit => 465,
+            Self::StartTls => 587,
+            Self::Opportunistic | Self::Plaintext => 25,
+        }
+    }
+}
+
+/// Who logs in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Login {
+    /// Nobody: AUTH is not used.
+    Nobody,
+    /// Whoever these credentials name.
+    With(Credentials),
+    /// Whoever the caller names when the engine asks, by `Event::CredentialsWanted`.
+    Ask,
+}
+
+/// Whether a password may travel without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlaintextAuth {
+    /// Never.
+    #[default]
+    Refuse,
+    /// If the session has no TLS.
+    Allow,
+}
+
+/// When a SASL initial response (RFC 4954 §4) travels with AUTH, which saves a round trip. One that
+/// would pass the length of a command line is withheld in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitialResponse {
+    /// Where the mechanism begins with the client, as PLAIN does.
+    #[default]
+    WhereDefined,
+    /// Also in LOGIN, whose servers mostly take the name so.
+    Always,
+    /// Never: the server asks first.
+    Never,
+}
+
+/// The use of PIPELINING (RFC 2920), where the server offers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pipelining {
+    /// One command at a time.
+    Off,
+    /// In groups.
+    #[default]
+    Groups,
+}
+
+/// Whether a transaction may begin behind an unanswered end of message (RFC 2920 §3.1 allows it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BehindMessage {
+    /// Yes: a stream of messages takes one round trip each.
+    #[default]
+    Allowed,
+    /// No: the server is known to refuse it (Haraka).
+    Wait,
+}
+
+/// What becomes of a transaction that has a parameter whose extension the server does not list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unadvertised {
+    /// It is not sent.
+    #[default]
+    Refuse,
+    /// It is sent with the parameter all the same.
+    Send,
+}
+
+/// Limits on what a peer may make the engine keep. A peer that passes one ends the session with a
+/// protocol error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Octets in one reply line, CRLF included. Default 12,296: a SASL challenge of RFC 4954 §4.
+    pub reply_line: usize,
+    /// Octets in one reply, all lines together. Default 64 KiB.
+    pub reply: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            reply_line: 12_296,
+            reply: 64 * 1024,
+        }
+    }
+}
+
+/// What the engine cannot know by itself: it has neither sockets nor a random source.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Context {
+    /// The local end's address, for the EHLO name where none is configured.
+    pub local: Option<IpAddr>,
+    /// 32 octets from a secure random source, new for each connection: nonces are made of them.
+    pub entropy: [u8; 32],
+}
+
+impl Context {
+    /// A context.
+    pub fn new(local: Option<IpAddr>, entropy: [u8; 32]) -> Self {
+        Self { local, entropy }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}

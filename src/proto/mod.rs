@@ -1,0 +1,36 @@
+//! The engine.
+//!
+//! What is absent here, and held absent by a test: sockets, clocks, tasks, threads, files, the
+//! environment, randomness, logging, and `async`. Time comes in as an argument, octets go in and
+//! out, and everything else is an [`Event`].
+
+pub(crate) mod address;
+pub(crate) mod body;
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod dialogue;
+pub(crate) mod extensions;
+pub(crate) mod grammar;
+pub(crate) mod params;
+pub(crate) mod reply;
+pub(crate) mod sasl;
+pub(crate) mod session;
+pub(crate) mod timer;
+pub(crate) mod transaction;
+
+pub use body::{ContentFacts, Scanner};
+pub use config::{
+    BehindMessage, Config, Context, InitialResponse, Limits, Login, Pipelining, PlaintextAuth,
+    Unadvertised,
+};
+pub use connection::{BodyWriter, Connection, Event, Stats};
+pub use dialogue::{Entry, Observer};
+pub use extensions::Extensions;
+pub use reply::Class;
+pub use sasl::{MechanismName, MechanismNameError};
+pub use session::{
+    Certificate, ChannelBinding, Session, TlsSession, TransportError, TransportErrorKind,
+    Verification,
+};
+pub use timer::Timeouts;
+pub use transaction::{SubmitError, SubmitProblem, TransactionId};

@@ -1,0 +1,225 @@
+//! Replies: the three-digit code, the enhanced status code, and the text (RFC 5321 §4.2, RFC 3463).
+
+use std::fmt;
+
+use bytes::Bytes;
+use memchr::memchr;
+
+/// A server's complete reply, of one line or many.
+///
+/// It keeps the octets as they came, in one shared buffer: a clone is a reference, and the text is
+/// cut into lines only when somebody asks for them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: Code,
+    enhanced: Option<EnhancedCode>,
+    raw: Bytes,
+}
+
+impl Reply {
+    /// `raw` holds complete lines whose form and codes the framing has checked.
+    pub(crate) fn new(code: Code, enhanced: Option<EnhancedCode>, raw: Bytes) -> Self {
+        Self {
+            code,
+            enhanced,
+            raw,
+        }
+    }
+
+    /// The three-digit code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The enhanced status code (RFC 2034), where the server gave one whose class agrees with the
+    /// code. Never set for a greeting or an EHLO reply.
+    pub fn enhanced(&self) -> Option<EnhancedCode> {
+        self.enhanced
+    }
+
+    /// The text of each line, without its code and line end, as the server sent it.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        raw_lines(&self.raw)
+    }
+
+    /// All text as one line: lines joined by a space, an enhanced status code stripped from each
+    /// (RFC 2034 repeats it), control characters and what is not UTF-8 replaced.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(self.raw.len());
+        for line in self.lines() {
+            let line = match self.enhanced {
+                Some(_) => strip_enhanced(line),
+                None => line,
+            };
+            if !text.is_empty() && !line.is_empty() {
+                text.push(' ');
+            }
+            push_printable(&mut text, line);
+        }
+        text
+    }
+
+    /// Whether the server took the command: 2yz or 3yz.
+    pub fn is_positive(&self) -> bool {
+        matches!(self.code.class(), Class::Completed | Class::Intermediate)
+    }
+
+    /// The octets as they came, line ends included.
+    pub(crate) fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(enhanced) = self.enhanced {
+            write!(f, " {enhanced}")?;
+        }
+        let text = self.text();
+        if text.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " {text}")
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({self})")
+    }
+}
+
+/// A reply code: three digits, of which the first decides (RFC 5321 §4.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(u16);
+
+impl Code {
+    /// The code for a number from 200 to 599; `None` for any other.
+    pub fn new(number: u16) -> Option<Self> {
+        (200..600).contains(&number).then_some(Self(number))
+    }
+
+    /// The number, 200 to 599.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// What the first digit says.
+    pub fn class(self) -> Class {
+        match self.0 / 100 {
+            2 => Class::Completed,
+            3 => Class::Intermediate,
+            4 => Class::Transient,
+            _ => Class::Permanent,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:03}", self.0)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The four meanings of a reply code's first digit (RFC 5321 §4.2.1). The set is closed: SMTP has
+/// no 1yz replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// 2yz: done.
+    Completed,
+    /// 3yz: go on.
+    Intermediate,
+    /// 4yz: refused for now.
+    Transient,
+    /// 5yz: refused.
+    Permanent,
+}
+
+/// An enhanced status code, `class.subject.detail` (RFC 3463).
+///
+/// Codes that no registry lists yet are kept as they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnhancedCode {
+    class: u8,
+    subject: u16,
+    detail: u16,
+}
+
+impl EnhancedCode {
+    /// The code of these three numbers; `None` unless the class is 2, 4 or 5 and the other two have
+    /// at most three digits.
+    pub fn new(class: u8, subject: u16, detail: u16) -> Option<Self> {
+        let valid = matches!(class, 2 | 4 | 5) && subject < 1000 && detail < 1000;
+        valid.then_some(Self {
+            class,
+            subject,
+            detail,
+        })
+    }
+
+    /// 2 success, 4 persistent transient failure, 5 permanent failure.
+    pub fn class(self) -> u8 {
+        self.class
+    }
+
+    /// Where the fault lies: 1 addressing, 2 mailbox, 3 mail system, 4 network, 5 protocol,
+    /// 6 content, 7 security.
+    pub fn subject(self) -> u16 {
+        self.subject
+    }
+
+    /// The precise condition within the subject.
+    pub fn detail(self) -> u16 {
+        self.detail
+    }
+}
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+impl fmt::Debug for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Texts of complete reply lines: between the code with its separator and the line end.
+fn raw_lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        let end = memchr(b'\n', rest)?;
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Some(line.get(4..).unwrap_or_default())
+    })
+}
+
+/// The line behind a leading `class.subject.detail`, if it has one.
+fn strip_enhanced(line: &[u8]) -> &[u8] {
+    match super::grammar::enhanced_code(line) {
+        Some((_, rest)) => rest.trim_ascii_start(),
+        None => line,
+    }
+}
+
+/// Appends text that is safe to show: no control characters, valid UTF-8.
+pub(crate) fn push_printable(text: &mut String, bytes: &[u8]) {
+    let decoded = String::from_utf8_lossy(bytes);
+    text.extend(
+        decoded
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+    );
+}

@@ -1,0 +1,341 @@
+//! What a caller submits and what comes of it: envelope, body, and a verdict for each recipient.
+
+use std::fmt;
+
+use super::address::{Mailbox, ReversePath};
+use super::body::{BareNewlines, Content};
+use super::params::Params;
+use super::reply::Reply;
+use crate::error::{Error, Stage};
+
+/// Who a message is from and to, as the server is told (RFC 5321 §2.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    reverse_path: ReversePath,
+    recipients: Vec<Recipient>,
+    params: Params,
+    commitment: Commitment,
+}
+
+impl Envelope {
+    /// An envelope from this sender to these recipients, delivered to as many as are accepted.
+    pub fn new<R: Into<Recipient>>(
+        reverse_path: impl Into<ReversePath>,
+        recipients: impl IntoIterator<Item = R>,
+    ) -> Self {
+        Self {
+            reverse_path: reverse_path.into(),
+            recipients: recipients.into_iter().map(Into::into).collect(),
+            params: Params::new(),
+            commitment: Commitment::Each,
+        }
+    }
+
+    /// With parameters for MAIL, besides those that the engine writes itself.
+    #[must_use]
+    pub fn with_params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// With another rule for what happens when some recipients are refused.
+    #[must_use]
+    pub fn with_commitment(mut self, commitment: Commitment) -> Self {
+        self.commitment = commitment;
+        self
+    }
+
+    /// The sender.
+    pub fn reverse_path(&self) -> &ReversePath {
+        &self.reverse_path
+    }
+
+    /// The recipients; verdicts come in the same order.
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// Parameters for MAIL.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What happens when some recipients are refused.
+    pub fn commitment(&self) -> Commitment {
+        self.commitment
+    }
+
+    /// Whether an address needs SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        let sender = match &self.reverse_path {
+            ReversePath::Null => true,
+            ReversePath::Mailbox(mailbox) => mailbox.is_ascii(),
+        };
+        sender
+            && self
+                .recipients
+                .iter()
+                .all(|recipient| recipient.mailbox.is_ascii())
+    }
+}
+
+/// One recipient, with parameters for its RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    mailbox: Mailbox,
+    params: Params,
+}
+
+impl Recipient {
+    /// A recipient without parameters.
+    pub fn new(mailbox: Mailbox) -> Self {
+        Self {
+            mailbox,
+            params: Params::new(),
+        }
+    }
+
+    /// With parameters for RCPT.
+    #[must_use]
+    pub fn with_params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// The address.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Parameters for RCPT.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+impl From<Mailbox> for Recipient {
+    fn from(mailbox: Mailbox) -> Self {
+        Self::new(mailbox)
+    }
+}
+
+/// What happens when some recipients are refused. Closed: SMTP has no third way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commitment {
+    /// The others get the message.
+    #[default]
+    Each,
+    /// Nobody gets it: the message waits for every RCPT reply (one round trip more).
+    AllOrNothing,
+}
+
+/// Names one submitted transaction on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId(pub(crate) u64);
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The message of a transaction.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Body {
+    /// In memory, scanned, and replayable.
+    Whole(Content),
+    /// Written piece by piece when the server asks for it.
+    Streamed(Streamed),
+}
+
+impl From<Content> for Body {
+    fn from(content: Content) -> Self {
+        Self::Whole(content)
+    }
+}
+
+impl From<Streamed> for Body {
+    fn from(streamed: Streamed) -> Self {
+        Self::Streamed(streamed)
+    }
+}
+
+/// What is known beforehand of a body that will be streamed.
+///
+/// A stream that breaks what is declared here is stopped, and its message is not sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Streamed {
+    /// Octets on the wire, each line end counted as CRLF, without dot-stuffing (RFC 1870 §3).
+    /// `None`, the default, when it is not known.
+    pub size: Option<u64>,
+    /// What the octets are. Default: 7-bit.
+    pub encoding: Encoding,
+    /// Whether the header section has non-ASCII octets, which needs SMTPUTF8. Default: no.
+    pub utf8_headers: bool,
+    /// What becomes of a bare CR or LF. Default: refused.
+    pub newlines: BareNewlines,
+}
+
+impl Streamed {
+    /// With the size on the wire, in octets.
+    #[must_use]
+    pub fn with_size(mut self, size: u64) -> Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// With an encoding.
+    #[must_use]
+    pub fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// With non-ASCII headers, or without.
+    #[must_use]
+    pub fn with_utf8_headers(mut self, utf8_headers: bool) -> Self {
+        self.utf8_headers = utf8_headers;
+        self
+    }
+
+    /// With a policy on bare newlines.
+    #[must_use]
+    pub fn with_newlines(mut self, newlines: BareNewlines) -> Self {
+        self.newlines = newlines;
+        self
+    }
+}
+
+/// What the octets of a body are; decides the `BODY` parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// ASCII only: no `BODY` parameter.
+    #[default]
+    SevenBit,
+    /// Octets above 127 in lines: `BODY=8BITMIME` (RFC 6152).
+    EightBit,
+    /// Anything, NUL included: `BODY=BINARYMIME` (RFC 3030).
+    Binary,
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The server took responsibility for delivery. (After a probe: it would accept this one.)
+    Accepted(Reply),
+    /// The server refused, with 4yz for now or with 5yz for good.
+    Refused {
+        /// The command that was refused.
+        stage: Stage,
+        /// The refusal.
+        reply: Reply,
+    },
+    /// Too many recipients for one transaction (RFC 5321 §4.5.3.1.10): this one can be sent in
+    /// another.
+    Deferred(Reply),
+    /// The message was not sent to this recipient; sending it again cannot make a duplicate.
+    NotSent(Error),
+    /// The connection was lost between the end of the message and its reply: the server may have
+    /// the message, and sending it again may make a duplicate.
+    InDoubt(Error),
+}
+
+impl Verdict {
+    /// Whether the server accepted the message for this recipient.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted(_))
+    }
+
+    /// The reply that decided, where one did.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Accepted(reply) | Self::Refused { reply, .. } | Self::Deferred(reply) => {
+                Some(reply)
+            }
+            Self::NotSent(error) | Self::InDoubt(error) => error.reply(),
+        }
+    }
+}
+
+/// What became of a message: a verdict for each recipient, in envelope order.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    verdicts: Vec<Verdict>,
+}
+
+impl Outcome {
+    /// The outcome of these verdicts, as `Event::Finished` gives them.
+    pub fn new(verdicts: Vec<Verdict>) -> Self {
+        Self { verdicts }
+    }
+
+    /// The verdicts, in envelope order.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// Whether every recipient was accepted.
+    pub fn is_accepted(&self) -> bool {
+        self.verdicts.iter().all(Verdict::is_accepted)
+    }
+
+    /// The one error that says why nobody got the message; `None` if at least one recipient was
+    /// accepted. Refusals of 4yz and 5yz together are temporary.
+    pub fn error(&self) -> Option<Error> {
+        todo!()
+    }
+
+    /// The outcome, if somebody got the message.
+    ///
+    /// # Errors
+    /// [`Self::error`].
+    pub fn into_result(self) -> Result<Self, Error> {
+        match self.error() {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// A submission that is the caller's own mistake. It hands envelope and body back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SubmitError {
+    /// What is wrong.
+    pub problem: SubmitProblem,
+    /// The envelope, as it was given.
+    pub envelope: Box<Envelope>,
+    /// The body, as it was given; `None` for a probe.
+    pub body: Option<Body>,
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.problem, f)
+    }
+}
+
+impl std::error::Error for SubmitError {}
+
+/// Why a submission was not taken.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SubmitProblem {
+    /// The envelope has no recipient.
+    NoRecipients,
+    /// The connection has ended, or was told to quit: the error says why.
+    Closed(Error),
+}
+
+impl fmt::Display for SubmitProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRecipients => f.write_str("the envelope has no recipient"),
+            Self::Closed(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
