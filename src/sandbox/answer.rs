@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::proto::Class;
 use crate::proto::reply::Code;
 
 /// A reply for the sandbox to give: a code, and one or more lines of text.
@@ -44,8 +43,8 @@ impl Answer {
         self.lines.iter().map(String::as_str)
     }
 
-    pub(super) fn class(&self) -> Class {
-        self.code.class()
+    pub(super) fn class_digit(&self) -> u16 {
+        self.code.number() / 100
     }
 
     pub(super) fn encode(&self, output: &mut BytesMut) {

@@ -23,7 +23,7 @@ use super::answer::{Answer, AnswerError};
 /// ```abnf
 /// fault   = quirk / act "@" step [ "#" n / ":" address ] [ "=" argument ]
 ///         / "banner" "=" protocol
-/// quirk   = "split" / "refuse-behind-body" / "close-pipelined"
+/// quirk   = "split" / "refuse-behind-body" / "data-without-recipients" / "close-pipelined"
 /// act     = "close" / "reset" / "truncate" / "stall" / "freeze" / "shutdown"
 ///         / "reply"          ; argument: the reply, as "451 4.3.0 try later"
 ///         / "garbage"        ; argument: the octets, or a stock of them where it is missing
@@ -215,6 +215,9 @@ pub enum Quirk {
     /// Each command that arrives behind a final dot that is not answered yet gets a 503, as from
     /// Haraka 3.3, which offers PIPELINING all the same.
     RefuseBehindBody,
+    /// DATA gets 354 though no recipient was accepted, and 554 follows the final dot, as RFC 2920
+    /// §3.1 allows.
+    DataWithoutRecipients,
     /// Where PIPELINING is not on offer, two commands in one segment end the connection, as from
     /// OpenSMTPD.
     ClosePipelined,
@@ -233,14 +236,11 @@ impl fmt::Display for FaultError {
 impl StdError for FaultError {}
 
 fn parse_unplaced(name: &str, argument: Option<&str>) -> Result<Fault, FaultError> {
-    match (name, argument) {
-        ("split", None) => Ok(Fault::quirk(Quirk::Split)),
-        ("refuse-behind-body", None) => Ok(Fault::quirk(Quirk::RefuseBehindBody)),
-        ("close-pipelined", None) => Ok(Fault::quirk(Quirk::ClosePipelined)),
-        ("banner", argument) => parse_banner(argument),
-        ("split" | "refuse-behind-body" | "close-pipelined", Some(_)) => {
-            Err(FaultError(format!("the fault '{name}' takes no '='")))
-        }
+    let quirk = QUIRKS.into_iter().find(|(known, _)| *known == name);
+    match (quirk, argument) {
+        (Some((_, quirk)), None) => Ok(Fault::quirk(quirk)),
+        (Some(_), Some(_)) => Err(takes_none(name)),
+        (None, argument) if name == "banner" => parse_banner(argument),
         _ if ACTS.contains(&name) => Err(FaultError(format!(
             "the fault '{name}' needs a step, as in '{name}@rcpt'; the steps are {}",
             step_names()
@@ -327,7 +327,7 @@ fn parse_act(name: &str, argument: Option<&str>) -> Result<Act, FaultError> {
             .ok_or_else(|| {
                 FaultError("the fault 'delay' needs seconds, as in 'delay@rcpt=0.5'".into())
             }),
-        _ if ACTS.contains(&name) => Err(FaultError(format!("the fault '{name}' takes no '='"))),
+        _ if ACTS.contains(&name) => Err(takes_none(name)),
         _ => Err(unknown_fault(name)),
     }
 }
@@ -372,18 +372,30 @@ fn hex(digit: u8) -> u8 {
         .map_or(0, |digit| digit as u8)
 }
 
+fn takes_none(name: &str) -> FaultError {
+    FaultError(format!("the fault '{name}' takes no '='"))
+}
+
 fn unknown_fault(name: &str) -> FaultError {
     FaultError(format!(
-        "there is no fault '{name}'; there are {} (each with '@' and a step: {}), and split, \
-         refuse-behind-body, close-pipelined and banner=PROTOCOL",
+        "there is no fault '{name}'; there are {} (each with '@' and a step: {}), and {} and \
+         banner=PROTOCOL",
         ACTS.join(", "),
-        step_names()
+        step_names(),
+        QUIRKS.map(|(name, _)| name).join(", ")
     ))
 }
 
 fn step_names() -> String {
     Step::ALL.map(Step::as_str).join(", ")
 }
+
+const QUIRKS: [(&str, Quirk); 4] = [
+    ("split", Quirk::Split),
+    ("refuse-behind-body", Quirk::RefuseBehindBody),
+    ("data-without-recipients", Quirk::DataWithoutRecipients),
+    ("close-pipelined", Quirk::ClosePipelined),
+];
 
 const ACTS: [&str; 11] = [
     "close", "reset", "truncate", "stall", "freeze", "shutdown", "reply", "garbage", "inject",

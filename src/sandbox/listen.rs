@@ -15,8 +15,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::options::Options;
 use super::plan::Plan;
 use super::received::{Counters, Happening, Received};
-use super::session::{Action, Session, Tally};
+use super::session::{Session, Tally};
 use super::tls::Identity;
+use super::voice::Action;
 
 /// A running server, on loopback unless told otherwise. It stops when dropped.
 pub struct Sandbox {

@@ -30,21 +30,29 @@
 
 mod answer;
 mod command;
+mod content;
 mod fault;
 mod listen;
+mod login;
 mod options;
 mod plan;
 mod received;
 mod session;
 mod tls;
-mod unstuff;
+mod transaction;
+mod voice;
 
 pub use answer::{Answer, AnswerError};
 pub use fault::{Act, Fault, FaultError, Quirk, Step};
 pub use listen::Sandbox;
 pub use options::{
-    Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, Options, TlsMode, Validity,
+    Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
+    Validity,
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};
-pub use session::{Action, Session, Tally};
+pub use session::{Session, Tally};
+pub use voice::Action;
+
+#[cfg(test)]
+mod tests;

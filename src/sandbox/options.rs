@@ -42,6 +42,8 @@ pub struct Options {
     pub line_limit: usize,
     /// Whether received messages are kept whole, or counted.
     pub contents: Contents,
+    /// What ends a line of a message sent with DATA. By default CRLF alone.
+    pub line_ends: LineEnds,
     /// What to do wrong, and whom to refuse.
     pub faults: Vec<Fault>,
 }
@@ -67,6 +69,7 @@ impl Default for Options {
             recipient_limit: None,
             line_limit: 2_048,
             contents: Contents::Keep,
+            line_ends: LineEnds::CrLf,
             faults: Vec::new(),
         }
     }
@@ -150,6 +153,12 @@ impl Options {
     /// With messages kept, or counted.
     pub fn with_contents(mut self, contents: Contents) -> Self {
         self.contents = contents;
+        self
+    }
+
+    /// With lines of a message ended by these.
+    pub fn with_line_ends(mut self, line_ends: LineEnds) -> Self {
+        self.line_ends = line_ends;
         self
     }
 
@@ -281,6 +290,19 @@ pub enum Contents {
     Keep,
     /// None: a message has its size and an empty content.
     Discard,
+}
+
+/// What ends a line of a message sent with DATA: where a message may end, and where dots are undone.
+/// All but the first are the servers that mail can be smuggled past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LineEnds {
+    /// CRLF, and nothing else (RFC 5321 §2.3.8).
+    CrLf,
+    /// CRLF, and LF alone.
+    OrLf,
+    /// CRLF, and CR alone.
+    OrCr,
 }
 
 /// The certificate that is made when a sandbox starts.
