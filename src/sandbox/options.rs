@@ -282,6 +282,20 @@ pub enum Extension {
     SmtpUtf8,
 }
 
+impl Extension {
+    /// The EHLO keyword.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Pipelining => "PIPELINING",
+            Self::Size => "SIZE",
+            Self::EightBitMime => "8BITMIME",
+            Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::Chunking => "CHUNKING",
+            Self::SmtpUtf8 => "SMTPUTF8",
+        }
+    }
+}
+
 /// Whether received messages are kept whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

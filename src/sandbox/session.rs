@@ -332,12 +332,8 @@ impl Session {
         let mut lines = vec![options.hostname.clone()];
         for extension in &options.extensions {
             lines.push(match extension {
-                Extension::Pipelining => "PIPELINING".into(),
                 Extension::Size => format!("SIZE {}", options.size_limit),
-                Extension::EightBitMime => "8BITMIME".into(),
-                Extension::EnhancedStatusCodes => "ENHANCEDSTATUSCODES".into(),
-                Extension::Chunking => "CHUNKING".into(),
-                Extension::SmtpUtf8 => "SMTPUTF8".into(),
+                other => other.keyword().into(),
             });
         }
         if self.can_start_tls() {
@@ -372,7 +368,7 @@ impl Session {
                 self.phase = Phase::Handshake;
             }
             // What comes next is the client's half of a handshake: no commands.
-            Course::Refused | Course::Garbled | Course::Cut | Course::Shut => {
+            Course::Refused | Course::Asked | Course::Garbled | Course::Cut | Course::Shut => {
                 self.phase = Phase::Over;
             }
         }
@@ -395,8 +391,10 @@ impl Session {
         let Some(exchange) = Exchange::of(mechanism) else {
             return self.say(504, "5.5.4", "no such mechanism");
         };
-        if self.respond(Step::Auth, "", Usual::Nothing) == Course::Took {
-            self.go_on(exchange.start(initial));
+        match self.respond(Step::Auth, "", Usual::Nothing) {
+            Course::Took => self.go_on(exchange.start(initial)),
+            Course::Asked => self.phase = Phase::Auth(exchange),
+            Course::Refused | Course::Garbled | Course::Cut | Course::Shut => {}
         }
     }
 
@@ -651,7 +649,7 @@ impl Session {
         match self.respond(Step::Body, "", usual) {
             // Where no reply was given the message is stored all the same: so duplicates arise.
             Course::Took | Course::Garbled | Course::Cut => self.store(transaction),
-            Course::Refused | Course::Shut => {}
+            Course::Refused | Course::Asked | Course::Shut => {}
         }
     }
 
@@ -669,7 +667,7 @@ impl Session {
         let course = self.voice.respond(step, address, usual);
         match course {
             Course::Cut | Course::Shut => self.phase = Phase::Over,
-            Course::Took | Course::Refused | Course::Garbled => {}
+            Course::Took | Course::Refused | Course::Asked | Course::Garbled => {}
         }
         course
     }

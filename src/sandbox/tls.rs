@@ -82,7 +82,7 @@ impl Made {
 }
 
 /// The process default if there is one, so that a program with its own provider gets it here too.
-fn provider() -> io::Result<Arc<CryptoProvider>> {
+pub(super) fn provider() -> io::Result<Arc<CryptoProvider>> {
     if let Some(provider) = CryptoProvider::get_default() {
         return Ok(Arc::clone(provider));
     }
@@ -101,7 +101,7 @@ fn provider() -> io::Result<Arc<CryptoProvider>> {
 }
 
 /// By the provider's own hash, so that no other is needed.
-fn sha256(provider: &CryptoProvider, octets: &[u8]) -> io::Result<[u8; 32]> {
+pub(super) fn sha256(provider: &CryptoProvider, octets: &[u8]) -> io::Result<[u8; 32]> {
     let suites = provider.cipher_suites.iter();
     let hash = suites
         .filter_map(|suite| suite.tls13())

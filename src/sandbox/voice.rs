@@ -53,6 +53,8 @@ pub(super) enum Course {
     Took,
     /// Another reply was given.
     Refused,
+    /// Another reply was given, a 3yz, which asks for more.
+    Asked,
     /// Something was written that is no reply.
     Garbled,
     /// There was no reply, and nothing follows.
@@ -217,10 +219,10 @@ impl Voice {
         match act {
             Act::Reply(answer) => {
                 self.write_answer(&answer);
-                if usual.class() == Some(answer.class_digit()) {
-                    Course::Took
-                } else {
-                    Course::Refused
+                match answer.class_digit() {
+                    class if usual.class() == Some(class) => Course::Took,
+                    3 => Course::Asked,
+                    _ => Course::Refused,
                 }
             }
             Act::Garbage(octets) => {
