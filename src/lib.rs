@@ -2,6 +2,8 @@
 
 mod error;
 pub mod proto;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 
 pub use error::{Category, Error, Party, Progress, Stage};
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
