@@ -1,5 +1,6 @@
 //! The handles that callers hold.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -53,7 +54,7 @@ impl Client {
     /// Whatever comes between here and a session that can send: the error's stage says where, and
     /// at `connect` its message has every address that was tried.
     pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
-        Self::open(config, None).await
+        Self::open(config, None).await?.await
     }
 
     /// As [`Self::connect`], and shows the dialogue to an observer.
@@ -66,7 +67,27 @@ impl Client {
         config: ClientConfig,
         observer: Box<dyn Observer + Send>,
     ) -> Result<Self, Error> {
-        Self::open(config, Some(observer)).await
+        Self::open(config, Some(observer)).await?.await
+    }
+
+    /// Connects the socket alone, and leaves greeting, TLS and log-in to what it returns: for those
+    /// who want the facts of a session that never got ready.
+    ///
+    /// # Errors
+    /// No address, or none that answers; a configuration that cannot be used.
+    pub async fn open(
+        config: ClientConfig,
+        observer: Option<Box<dyn Observer + Send>>,
+    ) -> Result<Connecting, Error> {
+        let starter = Starter::prepare(&config).await?;
+        let stream = connect::dial(&config).await?;
+        let endpoints = Endpoints {
+            local: stream.local_addr().ok(),
+            peer: stream.peer_addr().ok(),
+        };
+        let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
+        tokio::spawn(driver);
+        Ok(Connecting { owner })
     }
 
     /// Uses a stream that the caller has connected: a proxy's, a Unix socket, or one in memory.
@@ -86,7 +107,7 @@ impl Client {
     }
 
     /// As [`Self::attach`], but the caller polls the driver: beside the client, or in a task of its
-    /// own.
+    /// own. It must be polled within a tokio runtime whose time is enabled.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -239,21 +260,6 @@ impl Client {
         poll_fn(|cx| self.owner.shared.lock().poll_closed(cx)).await
     }
 
-    async fn open(
-        config: ClientConfig,
-        observer: Option<Box<dyn Observer + Send>>,
-    ) -> Result<Self, Error> {
-        let starter = Starter::prepare(&config).await?;
-        let stream = connect::dial(&config).await?;
-        let endpoints = Endpoints {
-            local: stream.local_addr().ok(),
-            peer: stream.peer_addr().ok(),
-        };
-        let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
-        tokio::spawn(driver);
-        Connecting { owner }.await
-    }
-
     fn enqueue(&self, envelope: Envelope, body: Option<Body>, permits: u32) -> Delivery {
         let submitted = self
             .owner
@@ -277,18 +283,44 @@ impl Client {
     }
 }
 
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("peer", &self.owner.shared.peer())
             .finish_non_exhaustive()
     }
 }
 
-/// A connection that is not ready yet: resolves to its [`Client`]. Dropping it closes the connection.
+/// A connection that is not ready yet: resolves to its [`Client`], or to why there is none.
+///
+/// Dropping it closes the connection. Awaited by reference, it still tells the facts of a session
+/// that failed.
 #[must_use = "dropping it closes the connection"]
 pub struct Connecting {
     owner: Arc<Owner>,
+}
+
+impl Connecting {
+    /// What is known of the session, once the greeting is there.
+    pub fn session(&self) -> Option<Session> {
+        self.owner.shared.lock().connection.session().cloned()
+    }
+
+    /// Counters of the connection.
+    pub fn stats(&self) -> Stats {
+        self.owner.shared.lock().connection.stats()
+    }
+
+    /// The address of the server; `None` on a stream that the caller brought.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.owner.shared.peer()
+    }
+}
+
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connecting").finish_non_exhaustive()
+    }
 }
 
 impl Future for Connecting {
@@ -318,6 +350,12 @@ impl Future for Connecting {
 pub struct Delivery {
     owner: Arc<Owner>,
     stage: DeliveryStage,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
 }
 
 enum DeliveryStage {

@@ -23,7 +23,7 @@ use crate::error::{Category, Error, Party, Stage};
 /// # Errors
 /// No address, or none that answers: the message names every attempt and what came of it.
 pub(super) async fn dial(config: &ClientConfig) -> Result<TcpStream, Error> {
-    let deadline = Instant::now() + config.connect_timeout;
+    let deadline = deadline(config.connect_timeout);
     let addresses = timeout_at(deadline, resolve(&config.host, config.port))
         .await
         .map_err(|_| timed_out(&config.host))??;
@@ -126,6 +126,12 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// So long from now; a time that no clock can tell is as good as none.
+fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + NEVER)
+}
+
 /// The addresses that the source address can reach.
 fn reachable(
     config: &ClientConfig,
@@ -222,6 +228,9 @@ fn hint(port: u16) -> &'static str {
 
 /// The head start of an attempt (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Longer than anybody waits: ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {

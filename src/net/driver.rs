@@ -1,5 +1,6 @@
 //! The one future that moves octets between the engine and a stream.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -141,6 +142,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             waker.wake();
         }
         turn
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
     }
 }
 
