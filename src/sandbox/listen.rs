@@ -221,22 +221,15 @@ async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()
         buffer: vec![0; BUFFER],
     };
     let mut stream = stream;
-    match connection.run(&mut stream).await? {
-        End::StartTls => {}
-        end => return finish(&stream, end),
+    let end = connection.run(&mut stream).await?;
+    if end != End::StartTls {
+        return connection.finish(stream, end).await;
     }
     let mut stream = shared.identity.acceptor.accept(stream).await?;
     connection.session.tls_established();
     let end = connection.run(&mut stream).await?;
-    finish(stream.get_ref().0, end)
-}
-
-fn finish(stream: &TcpStream, end: End) -> io::Result<()> {
-    match end {
-        // Dropped next: the reset goes out then.
-        End::Reset => stream.set_zero_linger(),
-        End::StartTls | End::Over => Ok(()),
-    }
+    let (stream, _) = stream.into_inner();
+    connection.finish(stream, end).await
 }
 
 struct Connection<'a> {
@@ -254,9 +247,16 @@ enum Turn {
     Server,
 }
 
+/// How a stretch of a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
+    /// TLS comes next.
     StartTls,
+    /// The TCP connection is to be closed, by nothing but TCP.
+    Truncate,
+    /// The TCP connection is to be reset.
     Reset,
+    /// It is closed, or the client has closed it.
     Over,
 }
 
@@ -322,12 +322,25 @@ impl Connection<'_> {
                     drain(stream, &mut self.buffer).await;
                     return Ok(Some(End::Over));
                 }
-                Action::Truncate => return Ok(Some(End::Over)),
+                Action::Truncate => return Ok(Some(End::Truncate)),
                 Action::Reset => return Ok(Some(End::Reset)),
                 Action::Freeze => std::future::pending().await,
             }
         }
         Ok(None)
+    }
+
+    async fn finish(&mut self, mut stream: TcpStream, end: End) -> io::Result<()> {
+        match end {
+            End::Truncate => {
+                stream.shutdown().await?;
+                drain(&mut stream, &mut self.buffer).await;
+                Ok(())
+            }
+            // The reset goes out as the stream is dropped.
+            End::Reset => stream.set_zero_linger(),
+            End::StartTls | End::Over => Ok(()),
+        }
     }
 
     fn report(&mut self) {

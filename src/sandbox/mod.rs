@@ -38,6 +38,7 @@ mod options;
 mod plan;
 mod received;
 mod session;
+mod terms;
 mod tls;
 mod transaction;
 mod voice;
