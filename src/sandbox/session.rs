@@ -21,10 +21,11 @@ use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
 /// A server's side of one connection.
 ///
 /// ```text
-///  Handshake ⇄ Command → Auth → Command
-///                 ↑ └──→ Data ──┐
-///                 ├──────────────┤
-///                 └──→ Chunk ────┘          any → Over
+/// Handshake ←──→ Command ←──→ Auth     until the exchange is over
+///                   ↑ ←─────→ Data     until CRLF dot CRLF
+///                   └ ←─────→ Chunk    until all its octets have come
+///
+/// any ──→ Over                         where the connection ends, or no answer follows
 /// ```
 ///
 /// It takes octets in any pieces and in time linear in their number, and answers all commands of one
