@@ -19,6 +19,7 @@ stop() {
 } >>"$folder/control.log" 2>&1
 trap stop EXIT
 trap 'exit 1' INT TERM HUP
+trap '' PIPE # nobody to read `ready` is a reason to stop, too
 
 mkdir "$folder/etc" "$folder/queue" "$folder/data" "$folder/mail" "$folder/run"
 chmod 755 "$folder"
