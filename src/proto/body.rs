@@ -1,10 +1,15 @@
-//! Message content: what one scan finds, the policy on line ends, and dot-stuffing.
+//! Message content: what one scan finds, the policy on line ends, and dot-stuffing
+//! (RFC 5321 §4.5.2, §2.3.8).
 
 use std::fmt;
 
 use bytes::Bytes;
+use memchr::{memchr, memchr2};
+
+use super::output::Output;
 
 /// What becomes of a CR or LF that is not part of a CRLF (RFC 5321 §2.3.8 forbids to send one).
+/// Closed: there is nothing else to do with one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareNewlines {
     /// The message is refused before anything of it is sent.
@@ -14,16 +19,21 @@ pub enum BareNewlines {
     Normalise,
 }
 
-/// A whole message in memory: shared octets and what one scan found in them. A clone is a reference.
+/// A whole message in memory: shared octets and what one scan found in them. A clone is a reference,
+/// and it can be sent any number of times.
+///
+/// ```
+/// use ehlo::{BareNewlines, Content};
+///
+/// let content = Content::check("Subject: hi\r\n\r\nHello\r\n", BareNewlines::Reject)?;
+/// assert_eq!(content.facts().wire_size, 22);
+/// assert!(Content::check("Hello\n", BareNewlines::Reject).is_err());
+/// # Ok::<(), ehlo::ContentError>(())
+/// ```
 #[derive(Clone)]
 pub struct Content {
     bytes: Bytes,
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Content({} octets)", self.bytes.len())
-    }
+    facts: ContentFacts,
 }
 
 impl Content {
@@ -32,10 +42,14 @@ impl Content {
     /// # Errors
     /// A bare CR or LF, where those are refused: names the offset of the first.
     pub fn check(bytes: impl Into<Bytes>, newlines: BareNewlines) -> Result<Self, ContentError> {
-        let _ = newlines;
-        Ok(Self {
-            bytes: bytes.into(),
-        })
+        let bytes = bytes.into();
+        let mut scanner = Scanner::default();
+        scanner.push(&bytes);
+        let facts = scanner.finish();
+        match (facts.bare_newline, newlines) {
+            (Some(offset), BareNewlines::Reject) => Err(ContentError::BareNewline { offset }),
+            (Some(_), BareNewlines::Normalise) | (None, _) => Ok(Self { bytes, facts }),
+        }
     }
 
     /// The octets, as they were given.
@@ -45,12 +59,18 @@ impl Content {
 
     /// What the scan found.
     pub fn facts(&self) -> &ContentFacts {
-        todo!()
+        &self.facts
     }
 }
 
-/// What one scan of a message finds. Made piece by piece by a [`Scanner`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} octets)", self.bytes.len())
+    }
+}
+
+/// What one scan of a message finds. Made of a message in pieces by a [`Scanner`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContentFacts {
     /// Octets on the wire: each line end as CRLF, the last line ended; no dot-stuffing (RFC 1870 §3).
@@ -69,20 +89,115 @@ pub struct ContentFacts {
     pub dotted_lines: u64,
 }
 
-/// Scans a message that comes in pieces.
+impl ContentFacts {
+    /// Whether the octets can go out as they are.
+    fn is_clean(&self) -> bool {
+        self.bare_newline.is_none() && self.dotted_lines == 0
+    }
+}
+
+/// Scans a message that comes in pieces, of any size.
 #[derive(Clone, Debug, Default)]
-pub struct Scanner {}
+pub struct Scanner {
+    facts: ContentFacts,
+    offset: u64,
+    line: u64,
+    section: Section,
+    carry: Carry,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Section {
+    #[default]
+    Header,
+    Body,
+}
+
+/// Whether the last octet so far was a CR whose LF may still come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Carry {
+    #[default]
+    Nothing,
+    Cr,
+}
 
 impl Scanner {
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
-        let _ = piece;
-        todo!()
+        // Blocks that stay in the cache while they are searched several times.
+        for block in piece.chunks(32 * 1024) {
+            self.block(block);
+        }
     }
 
     /// The facts of all pieces together.
-    pub fn finish(self) -> ContentFacts {
-        todo!()
+    pub fn finish(mut self) -> ContentFacts {
+        if self.carry == Carry::Cr {
+            self.bare(self.offset - 1);
+        }
+        if self.line > 0 {
+            self.end_line();
+        }
+        self.facts
+    }
+
+    fn block(&mut self, block: &[u8]) {
+        let ascii = block.is_ascii();
+        self.facts.eight_bit |= !ascii;
+        if self.facts.nul.is_none() {
+            self.facts.nul = memchr(0, block).map(|at| self.offset + at as u64);
+        }
+        let mut at = 0;
+        if self.carry == Carry::Cr {
+            self.carry = Carry::Nothing;
+            if block[0] == b'\n' {
+                at = 1;
+                self.end_line();
+            } else {
+                self.bare(self.offset - 1);
+            }
+        }
+        while at < block.len() {
+            let rest = &block[at..];
+            if self.line == 0 && rest[0] == b'.' {
+                self.facts.dotted_lines += 1;
+            }
+            let length = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            self.line += length as u64;
+            if !ascii && self.section == Section::Header {
+                self.facts.utf8_headers |= !rest[..length].is_ascii();
+            }
+            at += length + 2;
+            match rest.get(length..length + 2) {
+                Some(b"\r\n") => self.end_line(),
+                _ => at = self.unusual_end(block, at - 2),
+            }
+        }
+        self.offset += block.len() as u64;
+    }
+
+    /// What is not a CRLF within the block: its end, a bare newline, or a CR at the very end.
+    fn unusual_end(&mut self, block: &[u8], at: usize) -> usize {
+        match block.get(at) {
+            None => {}
+            Some(b'\r') if at + 1 == block.len() => self.carry = Carry::Cr,
+            Some(_) => self.bare(self.offset + at as u64),
+        }
+        at + 1
+    }
+
+    fn bare(&mut self, offset: u64) {
+        self.facts.bare_newline.get_or_insert(offset);
+        self.end_line();
+    }
+
+    fn end_line(&mut self) {
+        if self.line == 0 {
+            self.section = Section::Body;
+        }
+        self.facts.wire_size += self.line + 2;
+        self.facts.longest_line = self.facts.longest_line.max(self.line);
+        self.line = 0;
     }
 }
 
@@ -100,11 +215,333 @@ pub enum ContentError {
 impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BareNewline { offset } => {
-                write!(f, "the message has a bare CR or LF at offset {offset}")
-            }
+            Self::BareNewline { offset } => write!(
+                f,
+                "the message has a CR or LF that is not part of a CRLF, at offset {offset}"
+            ),
         }
     }
 }
 
 impl std::error::Error for ContentError {}
+
+/// Brings content into the form that follows 354: line ends as CRLF, dots stuffed, the end marked.
+/// It carries its state across pieces, so their boundaries do not matter.
+#[derive(Debug)]
+pub(crate) struct DataEncoder {
+    newlines: BareNewlines,
+    line: Line,
+    stuffed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Start,
+    Within,
+    /// A CR is held back until it is known whether an LF follows.
+    AfterCr,
+}
+
+impl DataEncoder {
+    pub(crate) fn new(newlines: BareNewlines) -> Self {
+        Self {
+            newlines,
+            line: Line::Start,
+            stuffed: 0,
+        }
+    }
+
+    /// Adds the next piece to the output, in slices of its own memory where they are long.
+    pub(crate) fn piece(&mut self, piece: &Bytes, output: &mut Output) -> Result<(), BareNewline> {
+        let mut from = 0;
+        let mut at = 0;
+        if self.line == Line::AfterCr && !piece.is_empty() {
+            output.write(|text| text.extend_from_slice(b"\r\n"));
+            self.line = Line::Start;
+            if piece[0] == b'\n' {
+                (from, at) = (1, 1);
+            } else {
+                self.bare()?;
+            }
+        }
+        while at < piece.len() {
+            if self.line == Line::Start && piece[at] == b'.' {
+                // The dot goes out twice: with what is before it and with what follows.
+                output.share(piece.slice(from..=at));
+                self.stuffed += 1;
+                from = at;
+            }
+            self.line = Line::Within;
+            let Some(length) = memchr2(b'\r', b'\n', &piece[at..]) else {
+                break;
+            };
+            let end = at + length;
+            match &piece[end..] {
+                [b'\r', b'\n', ..] => {
+                    at = end + 2;
+                    self.line = Line::Start;
+                }
+                [b'\r'] => {
+                    output.share(piece.slice(from..end));
+                    self.line = Line::AfterCr;
+                    return Ok(());
+                }
+                _ => {
+                    self.bare()?;
+                    output.share(piece.slice(from..end));
+                    output.write(|text| text.extend_from_slice(b"\r\n"));
+                    at = end + 1;
+                    from = at;
+                    self.line = Line::Start;
+                }
+            }
+        }
+        output.share(piece.slice(from..));
+        Ok(())
+    }
+
+    /// Ends the content: its last line, then the line of a single dot.
+    pub(crate) fn finish(&self, output: &mut Output) -> Result<(), BareNewline> {
+        let end: &[u8] = match self.line {
+            Line::Start => b".\r\n",
+            Line::Within => b"\r\n.\r\n",
+            Line::AfterCr => {
+                self.bare()?;
+                b"\r\n.\r\n"
+            }
+        };
+        output.write(|text| text.extend_from_slice(end));
+        Ok(())
+    }
+
+    /// Dots added so far.
+    pub(crate) fn stuffed(&self) -> u64 {
+        self.stuffed
+    }
+
+    /// Octets that the end of the content will add to its last line.
+    pub(crate) fn unfinished(&self) -> u64 {
+        match self.line {
+            Line::Start => 0,
+            Line::Within | Line::AfterCr => 2,
+        }
+    }
+
+    fn bare(&self) -> Result<(), BareNewline> {
+        match self.newlines {
+            BareNewlines::Reject => Err(BareNewline),
+            BareNewlines::Normalise => Ok(()),
+        }
+    }
+}
+
+/// A bare newline where those are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BareNewline;
+
+/// Whole content on its way out: encoded only so far ahead of the transport as is useful.
+#[derive(Debug)]
+pub(crate) struct ContentCursor {
+    rest: Bytes,
+    encoder: DataEncoder,
+    form: Form,
+}
+
+/// How whole content goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As it is: nothing is copied, so it can be far ahead.
+    Clean,
+    Encoded,
+}
+
+impl ContentCursor {
+    pub(crate) fn new(content: &Content) -> Self {
+        let form = if content.facts.is_clean() {
+            Form::Clean
+        } else {
+            Form::Encoded
+        };
+        // A `Content` exists only if its newlines are in order or may be normalised.
+        let encoder = DataEncoder::new(BareNewlines::Normalise);
+        Self {
+            rest: content.bytes.clone(),
+            encoder,
+            form,
+        }
+    }
+
+    /// Queues as much as the output should hold. `Done` once the end mark is queued.
+    pub(crate) fn fill(mut self, output: &mut Output) -> Fill {
+        while !self.rest.is_empty() {
+            let ahead = match self.form {
+                Form::Clean => CLEAN_AHEAD,
+                Form::Encoded => ENCODED_AHEAD,
+            };
+            let room = ahead.saturating_sub(output.unsent());
+            if room == 0 {
+                return Fill::More(self);
+            }
+            match self.form {
+                Form::Clean => {
+                    let piece = self.rest.split_to(room.min(self.rest.len()));
+                    self.encoder.line = match &piece[..] {
+                        [.., b'\n'] => Line::Start,
+                        // Only at a cut within a CRLF: the CR is in the piece already.
+                        _ => Line::Within,
+                    };
+                    output.share(piece);
+                }
+                Form::Encoded => {
+                    let piece = self.rest.split_to(ENCODED_STEP.min(self.rest.len()));
+                    // Normalising cannot meet a refused newline.
+                    let _ = self.encoder.piece(&piece, output);
+                }
+            }
+        }
+        let _ = self.encoder.finish(output);
+        Fill::Done
+    }
+}
+
+/// How far a body has come.
+#[derive(Debug)]
+pub(crate) enum Fill {
+    More(ContentCursor),
+    Done,
+}
+
+/// Octets of dotted content encoded ahead of the transport: a refusal leaves little queued, and a
+/// large message is never held twice.
+pub(crate) const ENCODED_AHEAD: usize = 256 * 1024;
+
+/// Octets of clean content ahead of the transport. They are the caller's own memory.
+const CLEAN_AHEAD: usize = 1024 * 1024;
+
+/// Octets encoded at a time.
+const ENCODED_STEP: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    fn encode(input: &[u8], step: usize) -> Result<Vec<u8>, BareNewline> {
+        let mut output = Output::default();
+        let mut encoder = DataEncoder::new(BareNewlines::Normalise);
+        for piece in input.chunks(step) {
+            encoder.piece(&Bytes::copy_from_slice(piece), &mut output)?;
+        }
+        encoder.finish(&mut output)?;
+        Ok(drain(&mut output))
+    }
+
+    fn drain(output: &mut Output) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while output.unsent() > 0 {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = output.slices(&mut slices);
+            let flight: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+            output.sent(flight.len());
+            wire.extend_from_slice(&flight);
+        }
+        wire
+    }
+
+    fn facts(input: &[u8], step: usize) -> ContentFacts {
+        let mut scanner = Scanner::default();
+        input.chunks(step).for_each(|piece| scanner.push(piece));
+        scanner.finish()
+    }
+
+    const CASES: [(&[u8], &[u8]); 14] = [
+        (b"", b".\r\n"),
+        (b"a", b"a\r\n.\r\n"),
+        (b"a\r\n", b"a\r\n.\r\n"),
+        (b".", b"..\r\n.\r\n"),
+        (b".\r\n", b"..\r\n.\r\n"),
+        (b"a\r\n.\r\nb", b"a\r\n..\r\nb\r\n.\r\n"),
+        (b"\r\n\r\n..x", b"\r\n\r\n...x\r\n.\r\n"),
+        (b"a\n.\nb\n", b"a\r\n..\r\nb\r\n.\r\n"),
+        (b"a\r.\rb\r", b"a\r\n..\r\nb\r\n.\r\n"),
+        (b"a\r\r\n.b", b"a\r\n\r\n..b\r\n.\r\n"),
+        (b"\n\r", b"\r\n\r\n.\r\n"),
+        (b"\r", b"\r\n.\r\n"),
+        (b"a\r\n\n.\r", b"a\r\n\r\n..\r\n.\r\n"),
+        (b"x.\r\ny.", b"x.\r\ny.\r\n.\r\n"),
+    ];
+
+    #[test]
+    fn content_is_encoded_alike_in_any_pieces() {
+        for (input, expected) in CASES {
+            for step in [1, 2, 3, 100] {
+                assert_eq!(
+                    encode(input, step).as_deref(),
+                    Ok(expected),
+                    "{input:?} by {step}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn whole_content_goes_out_as_pieces_do() {
+        for (input, expected) in CASES {
+            let content = Content::check(input, BareNewlines::Normalise).unwrap();
+            let mut output = Output::default();
+            assert!(matches!(
+                ContentCursor::new(&content).fill(&mut output),
+                Fill::Done
+            ));
+            assert_eq!(drain(&mut output), expected, "{input:?}");
+            let undotted = expected.len() as u64 - 3 - content.facts().dotted_lines;
+            assert_eq!(content.facts().wire_size, undotted, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn large_content_is_queued_piece_by_piece() {
+        for line in [b"0123456789abcdef\r\n".as_slice(), b".123456789abcdef\r\n"] {
+            let input = line.repeat(200_000);
+            let content = Content::check(input.clone(), BareNewlines::Reject).unwrap();
+            let (mut output, mut wire) = (Output::default(), Vec::new());
+            let mut fill = ContentCursor::new(&content).fill(&mut output);
+            while let Fill::More(cursor) = fill {
+                assert!(output.unsent() < 2 * CLEAN_AHEAD);
+                wire.extend_from_slice(&drain(&mut output));
+                fill = cursor.fill(&mut output);
+            }
+            wire.extend_from_slice(&drain(&mut output));
+            let expected = encode(&input, 1 << 20).unwrap();
+            assert!(wire == expected);
+        }
+    }
+
+    #[test]
+    fn bare_newlines_are_refused_on_demand() {
+        for (input, offset) in [("a\nb", 1), ("a\r\nb\rc", 4), ("ab\r", 2), ("\r\r\n", 0)] {
+            let refused = Content::check(input, BareNewlines::Reject).unwrap_err();
+            assert_eq!(refused, ContentError::BareNewline { offset }, "{input:?}");
+            let mut encoder = DataEncoder::new(BareNewlines::Reject);
+            let mut output = Output::default();
+            let result = encoder.piece(&Bytes::from(input), &mut output);
+            let result = result.and_then(|()| encoder.finish(&mut output));
+            assert_eq!(result, Err(BareNewline), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_finds_the_same_in_any_pieces() {
+        let message = b"Subject: caf\xc3\xa9\r\nX: y\r\n\r\n.dot\r\nlonger line\r\n\0\xff\r\n..";
+        for step in [1, 2, 5, 1000] {
+            let facts = facts(message, step);
+            assert_eq!(facts.wire_size, message.len() as u64 + 2);
+            assert!(facts.eight_bit && facts.utf8_headers);
+            assert_eq!((facts.nul, facts.bare_newline), (Some(43), None));
+            assert_eq!((facts.longest_line, facts.dotted_lines), (14, 2));
+        }
+        let body_only = facts(b"A: b\r\n\r\n\xff", 3);
+        assert!(body_only.eight_bit && !body_only.utf8_headers);
+    }
+}

@@ -1,86 +1,221 @@
 //! The engine's one public value: inputs, commands, outputs.
 
 use std::io::IoSlice;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::config::{Config, Context};
+use super::body::ENCODED_AHEAD;
+use super::command::{Command, stage_verb};
+use super::config::{Config, Context, Security};
 use super::dialogue::Observer;
-use super::reply::Reply;
+use super::framing::{Framing, FramingError, Statuses};
+use super::handshake::{self, Handshake, Input, Progress, Step};
+use super::link::{Expect, Link};
+use super::pipeline::{Flow, Pipeline, Quit};
+use super::preflight::Offers;
+use super::refusal::{Circumstances, refusal};
+use super::reply::{Class, Reply};
 use super::sasl::{Credentials, MechanismName};
-use super::session::{Session, TlsSession, TransportError};
-use super::transaction::{Body, Envelope, SubmitError, TransactionId, Verdict};
-use crate::error::{Error, Stage};
+use super::session::{Session, TlsSession, TransportError, TransportErrorKind};
+use super::transaction::{Body, Envelope, SubmitError, SubmitProblem, TransactionId, Verdict};
+use crate::error::{Category, Error, Party, Stage};
 
-/// One SMTP connection as a value: no socket, clock, task or random source.
-pub struct Connection {}
+/// One SMTP connection as a value: no socket, clock, task or random source, and no type parameters.
+///
+/// Its owner tells it what the world did, by the inputs; says what it wants, by the commands; and
+/// does what the outputs ask for: after each input and command, write what [`Self::transmit`] has
+/// and take events until there are none. Inputs never fail, and come in any order: a verdict comes
+/// out as an event.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Instant;
+///
+/// use ehlo::Security;
+/// use ehlo::proto::{Config, Connection, Context, Event};
+///
+/// let now = Instant::now();
+/// let config = Arc::new(Config::new(Security::Plaintext));
+/// let mut connection = Connection::new(config, Context::default(), now);
+/// connection.receive(b"220 mx.example.org ESMTP\r\n", now);
+/// let mut slices = [std::io::IoSlice::new(&[])];
+/// assert_eq!(connection.transmit(&mut slices), 1);
+/// assert_eq!(&*slices[0], b"EHLO [127.0.0.1]\r\n");
+/// connection.sent(18, now);
+/// connection.receive(b"250-mx.example.org\r\n250 PIPELINING\r\n", now);
+/// while let Some(event) = connection.poll_event() {
+///     if let Event::Ready(session) = event {
+///         assert!(session.extensions().offers("PIPELINING"));
+///     }
+/// }
+/// ```
+pub struct Connection {
+    phase: Phase,
+    link: Link,
+    framing: Framing,
+    progress: Progress,
+    pipeline: Pipeline,
+    /// Replies that had come when TLS began.
+    replies_before_tls: Option<u64>,
+}
 
-#[expect(
-    unused_variables,
-    clippy::needless_pass_by_ref_mut,
-    reason = "skeleton"
-)]
+/// ```text
+/// Handshake ──▶ Ready ──▶ Closed
+///     └──▶ Ending ──▶────────┘
+/// ```
+enum Phase {
+    Handshake(Handshake),
+    Ready,
+    /// It failed with this error, and QUIT is on its way.
+    Ending(Error),
+    /// It is over, and this is said to whoever still asks.
+    Closed(Error),
+}
+
 impl Connection {
     /// A connection whose transport has just connected. With implicit TLS the first thing it
     /// expects is [`Self::tls_established`], else the greeting.
     pub fn new(config: Arc<Config>, context: Context, now: Instant) -> Self {
-        todo!()
+        let progress = Progress::new(&config, &context);
+        let framing = Framing::new(config.limits);
+        let mut link = Link::new(config);
+        let handshake = Handshake::begin(&mut link, now);
+        Self {
+            phase: Phase::Handshake(handshake),
+            link,
+            framing,
+            progress,
+            pipeline: Pipeline::new(),
+            replies_before_tls: None,
+        }
     }
 
     /// Shows the dialogue to an observer from here on.
     pub fn observe(&mut self, observer: Box<dyn Observer + Send>) {
-        todo!()
+        self.link.dialogue.observe(observer);
     }
 
     /// Octets have arrived.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
-        todo!()
+        if bytes.is_empty() || self.is_closed() {
+            return;
+        }
+        self.link.received(bytes.len());
+        if self.link.head() == Some(Expect::Handshake) {
+            self.injected(bytes, now);
+            return;
+        }
+        self.framing.push(bytes);
+        self.read_replies(now);
+        self.advance(now);
     }
 
     /// The peer has closed its side.
     pub fn receive_eof(&mut self, now: Instant) {
-        todo!()
+        let message = match self.link.head() {
+            None => "the server closed the connection while nothing was asked of it".to_owned(),
+            Some(head) => format!(
+                "the server closed the connection while {} was unanswered",
+                stage_verb(head.stage())
+            ),
+        };
+        self.lost(Category::ConnectionLost, message, None, now);
     }
 
     /// The transport has failed.
     pub fn failed(&mut self, cause: TransportError, now: Instant) {
-        todo!()
+        let category = match cause.kind {
+            TransportErrorKind::Lost => Category::ConnectionLost,
+            TransportErrorKind::Certificate => Category::Certificate,
+            TransportErrorKind::Tls => Category::Tls,
+            TransportErrorKind::Mismatch => Category::EncryptionMismatch,
+            TransportErrorKind::Protocol => Category::Protocol,
+        };
+        let message = cause.message.clone();
+        self.lost(category, message, Some(cause), now);
     }
 
     /// The transport has taken the first `len` octets of [`Self::transmit`].
     pub fn sent(&mut self, len: usize, now: Instant) {
-        todo!()
+        self.link.sent(len, now);
+        self.advance(now);
     }
 
     /// The TLS handshake is complete.
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
-        todo!()
+        if self.link.head() == Some(Expect::Handshake) {
+            self.replies_before_tls = Some(self.link.stats().replies);
+            self.handshake(Input::Tls(tls), now);
+        }
     }
 
     /// Answers [`Event::CredentialsWanted`]; `None` gives up.
     pub fn credentials(&mut self, credentials: Option<Credentials>, now: Instant) {
-        todo!()
+        self.handshake(Input::Credentials(credentials), now);
     }
 
     /// The time of [`Self::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        let Some((_, stage)) = self
+            .link
+            .deadline()
+            .filter(|(deadline, _)| *deadline <= now)
+        else {
+            return;
+        };
+        let message = match self.link.is_waiting() {
+            true => format!("the server did not answer {} in time", stage_verb(stage)),
+            false => format!(
+                "the server stopped reading in the middle of {}",
+                stage_verb(stage)
+            ),
+        };
+        let hint = match stage {
+            Stage::Greeting => {
+                "Check host and port. A server that expects TLS from the start stays silent: try \
+                 implicit TLS."
+            }
+            Stage::Resolve
+            | Stage::Connect
+            | Stage::Ehlo
+            | Stage::StartTls
+            | Stage::Handshake
+            | Stage::Auth
+            | Stage::Mail
+            | Stage::Rcpt
+            | Stage::Data
+            | Stage::Body
+            | Stage::Quit => "Try again later, or allow more time.",
+        };
+        if self.link.head() == Some(Expect::Quit) {
+            self.close(self.ending(), now);
+            return;
+        }
+        let error = self
+            .link
+            .error(Category::ConnectionTimeout, stage, Party::Network, message);
+        self.close(Err(error.with_hint(hint)), now);
     }
 
     /// Queues a message. What depends on the session comes as an event.
     ///
     /// # Errors
-    /// An envelope without recipients, or a connection that has ended.
+    /// An envelope without recipients, or a connection that has ended or was told to. Both parts
+    /// are handed back.
     pub fn submit(
         &mut self,
         envelope: Envelope,
         body: Body,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        todo!()
+        if let Some(problem) = self.problem(&envelope) {
+            return Err(SubmitError::new(problem, envelope, Some(body)));
+        }
+        let id = self.pipeline.submit(envelope, body);
+        self.advance(now);
+        Ok(id)
     }
 
     /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content.
@@ -92,87 +227,461 @@ impl Connection {
         envelope: Envelope,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        todo!()
+        if let Some(problem) = self.problem(&envelope) {
+            return Err(SubmitError::new(problem, envelope, None));
+        }
+        let id = self.pipeline.probe(envelope);
+        self.advance(now);
+        Ok(id)
     }
 
     /// The writer of a streamed body; `Some` only while one is wanted and there is room.
     pub fn body_writer(&mut self) -> Option<BodyWriter<'_>> {
-        todo!()
+        let room = ENCODED_AHEAD.saturating_sub(self.link.output.unsent());
+        let (id, _) = self.pipeline.stream()?;
+        (room > 0).then_some(BodyWriter {
+            connection: self,
+            id,
+        })
     }
 
-    /// Withdraws a transaction as far as the protocol still allows.
+    /// Withdraws a transaction as far as the protocol still allows: one that is not on the wire yet
+    /// is dropped, one whose envelope is gets RSET, one whose content has begun ends the connection.
+    /// One that is sent to its end is not changed: its reply is still read.
     pub fn cancel(&mut self, id: TransactionId, now: Instant) {
-        todo!()
+        if self.is_closed() {
+            return;
+        }
+        let stage = self.link.stage();
+        let message = "the caller cancelled the message";
+        let error = self
+            .link
+            .error(Category::Usage, stage, Party::Caller, message);
+        let flow = self.pipeline.cancel(id, error, &mut self.link);
+        self.follow(flow, now);
+        self.advance(now);
     }
 
     /// Ends the session when everything submitted so far is done. Nothing can be submitted after.
     pub fn quit(&mut self, now: Instant) {
-        todo!()
+        if self.pipeline.quit == Quit::No {
+            self.pipeline.quit = Quit::Wanted;
+        }
+        self.advance(now);
     }
 
     /// What to write next: fills slices from the front, and returns how many.
     #[must_use]
     pub fn transmit<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        todo!()
+        self.link.output.slices(slices)
     }
 
     /// The next event.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.link.events.pop_front()
     }
 
     /// When [`Self::handle_timeout`] is due, if the peer stays silent.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.link.deadline().map(|(deadline, _)| deadline)
     }
 
     /// The session's facts, once the greeting is there.
     pub fn session(&self) -> Option<&Session> {
-        todo!()
+        self.progress.session.as_ref()
     }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        todo!()
+        self.link.stats()
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
+    }
+
+    fn read_replies(&mut self, now: Instant) {
+        while !self.is_closed() {
+            if self.link.head() == Some(Expect::Greeting) && speaks_tls(self.framing.unfinished()) {
+                self.mismatched(now);
+                return;
+            }
+            let statuses = match self.link.head() {
+                Some(Expect::Greeting | Expect::Ehlo | Expect::Helo) => Statuses::Ignore,
+                _ => Statuses::Read,
+            };
+            match self.framing.next(statuses) {
+                Ok(Some(reply)) => self.reply(reply, now),
+                Ok(None) => return,
+                Err(fault) => self.malformed(&fault, now),
+            }
+            if self.link.head() == Some(Expect::Handshake) && !self.framing.is_empty() {
+                let rest = self.framing.unfinished().to_vec();
+                self.injected(&rest, now);
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: Reply, now: Instant) {
+        let reply = self.link.dialogue.mask(reply);
+        let Some(head) = self.link.head() else {
+            self.link.replied(&reply, now);
+            self.unasked(reply, now);
+            return;
+        };
+        let shown = handshake::shown(&reply, head);
+        self.link.replied(shown.as_ref().unwrap_or(&reply), now);
+        if !self.link.head_is_sent() {
+            self.early(head, reply, now);
+            return;
+        }
+        self.link.answered(now);
+        if head == Expect::Quit {
+            self.close(self.ending(), now);
+            return;
+        }
+        match self.phase {
+            Phase::Handshake(_) => self.handshake(Input::Reply(reply), now),
+            Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
+                let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
+                let flow = self.pipeline.handle(head, reply, &mut self.link, now);
+                self.pipeline.settle(&mut self.link);
+                if self.pipeline.refuses_behind_message() {
+                    self.progress
+                        .change(|facts| facts.refuses_behind_message = true);
+                }
+                match closing {
+                    Some(error) => self.close(Err(error), now),
+                    None => self.follow(flow, now),
+                }
+            }
+        }
+    }
+
+    fn handshake(&mut self, input: Input, now: Instant) {
+        let state = match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Handshake(state) => state,
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        match state.handle(input, &mut self.link, &mut self.progress, now) {
+            Step::Next(state) => self.phase = Phase::Handshake(state),
+            Step::Ready => self.ready(now),
+            Step::Fail(error) => self.fail(error, now),
+            Step::Broken(error) => self.close(Err(error), now),
+        }
+    }
+
+    fn ready(&mut self, now: Instant) {
+        let Some(session) = self.progress.session.clone() else {
+            return;
+        };
+        let config = &self.link.config;
+        self.pipeline.ready(
+            Offers::new(session.extensions(), config),
+            config.behind_message,
+        );
+        self.link.events.push_back(Event::Ready(session));
+        self.advance(now);
+    }
+
+    fn follow(&mut self, flow: Flow, now: Instant) {
+        match flow {
+            Flow::Continue => {}
+            Flow::Close(error) => self.close(Err(error), now),
+            Flow::Fail(error) => self.fail(error, now),
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        // Behind a complete reply there may be more: the sender waits for all that has come.
+        if matches!(self.phase, Phase::Ready) {
+            self.pipeline.advance(&mut self.link, now);
+        }
+    }
+
+    /// A reply to something that was not sent to its end.
+    fn early(&mut self, head: Expect, reply: Reply, now: Instant) {
+        if let Expect::Body(id) = head
+            && matches!(reply.code().class(), Class::Transient | Class::Permanent)
+        {
+            self.pipeline.refused_early(id, &reply);
+            let error = self.refused(head, &reply);
+            self.close(Err(error), now);
+            return;
+        }
+        let verb = stage_verb(head.stage());
+        let message = format!("the server answered {verb} before it was sent");
+        let error = self
+            .link
+            .error(Category::Protocol, head.stage(), Party::Server, message);
+        self.close(Err(error.with_reply(reply)), now);
+    }
+
+    /// A reply to nothing: servers announce so that they close an idle connection.
+    fn unasked(&mut self, reply: Reply, now: Instant) {
+        let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
+        let (category, message) = match closing {
+            true => (
+                Category::ConnectionLost,
+                "the server ended the session by itself",
+            ),
+            false => (
+                Category::Protocol,
+                "the server sent a reply that nobody asked for",
+            ),
+        };
+        let error = self
+            .link
+            .error(category, self.stage(), Party::Server, message);
+        self.close(Err(error.with_reply(reply).with_temporary(closing)), now);
+    }
+
+    fn refused(&self, head: Expect, reply: &Reply) -> Error {
+        let circumstances = self
+            .progress
+            .session
+            .as_ref()
+            .map(Circumstances::of)
+            .unwrap_or_default();
+        refusal(head.stage(), reply, circumstances).with_progress(self.link.progress())
+    }
+
+    /// RFC 3207 §4.2 and the advisories since: what is sent in clear behind the 220 is an attack.
+    fn injected(&mut self, bytes: &[u8], now: Instant) {
+        self.link.dialogue.server_octets(bytes, now);
+        let stage = match self.link.config.security {
+            Security::Implicit => Stage::Handshake,
+            Security::StartTls | Security::Opportunistic | Security::Plaintext => Stage::StartTls,
+        };
+        let message = "octets in clear came where the TLS handshake was due";
+        let error = self
+            .link
+            .error(Category::Protocol, stage, Party::Network, message);
+        let hint = "Somebody on the way may be injecting text. Do not send credentials here.";
+        self.close(Err(error.with_hint(hint)), now);
+    }
+
+    fn mismatched(&mut self, now: Instant) {
+        let octets = self.framing.unfinished().to_vec();
+        self.link.dialogue.server_octets(&octets, now);
+        let message = "the server speaks TLS where a greeting in clear was due";
+        let error = self.link.error(
+            Category::EncryptionMismatch,
+            Stage::Greeting,
+            Party::Caller,
+            message,
+        );
+        self.close(
+            Err(error.with_hint("Switch encryption to TLS (implicit) for this port.")),
+            now,
+        );
+    }
+
+    fn malformed(&mut self, fault: &FramingError, now: Instant) {
+        let octets = self.framing.unfinished().to_vec();
+        self.link.dialogue.server_octets(&octets, now);
+        let stage = self.stage();
+        let message = match fault {
+            FramingError::LineTooLong => "the server sent a reply line that does not end".into(),
+            FramingError::ReplyTooLong => "the server sent a reply that does not end".into(),
+            FramingError::CodesDiffer => {
+                "the lines of one reply of the server have different codes".into()
+            }
+            FramingError::Malformed(line) => match foreign_protocol(line) {
+                Some(protocol) if stage == Stage::Greeting => {
+                    format!("this is no SMTP server: it speaks {protocol}")
+                }
+                Some(_) | None => "the server sent a line that is no SMTP reply".to_owned(),
+            },
+        };
+        let error = self
+            .link
+            .error(Category::Protocol, stage, Party::Server, message);
+        let error = match stage {
+            Stage::Greeting => error.with_hint("Check host and port."),
+            Stage::Resolve
+            | Stage::Connect
+            | Stage::Ehlo
+            | Stage::StartTls
+            | Stage::Handshake
+            | Stage::Auth
+            | Stage::Mail
+            | Stage::Rcpt
+            | Stage::Data
+            | Stage::Body
+            | Stage::Quit => error,
+        };
+        self.close(Err(error), now);
+    }
+
+    /// The transport is gone. After QUIT that is as good as its reply.
+    fn lost(
+        &mut self,
+        category: Category,
+        message: String,
+        cause: Option<TransportError>,
+        now: Instant,
+    ) {
+        if self.is_closed() {
+            return;
+        }
+        if self.link.head() == Some(Expect::Quit) {
+            self.close(self.ending(), now);
+            return;
+        }
+        // With TLS 1.3 a client is done before the server has judged its certificate.
+        let fresh = self.replies_before_tls == Some(self.link.stats().replies);
+        let tls_failure = matches!(category, Category::ConnectionLost | Category::Tls);
+        let (category, stage) = match category {
+            Category::ConnectionLost | Category::Tls if fresh && tls_failure => {
+                (Category::Tls, Stage::Handshake)
+            }
+            category => (category, self.stage()),
+        };
+        let party = match category {
+            Category::ConnectionLost => Party::Network,
+            Category::EncryptionMismatch => Party::Caller,
+            _ => Party::Server,
+        };
+        let mut error = self.link.error(category, stage, party, message);
+        if let Some(cause) = cause {
+            if let Some(hint) = cause.hint {
+                error = error.with_hint(hint);
+            }
+            if let Some(source) = cause.source {
+                error = error.with_source(source);
+            }
+        }
+        self.close(Err(error), now);
+    }
+
+    fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Handshake(Handshake::Credentials(_)) => Stage::Auth,
+            Phase::Handshake(_) | Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
+                self.link.stage()
+            }
+        }
+    }
+
+    fn problem(&self, envelope: &Envelope) -> Option<SubmitProblem> {
+        match (&self.phase, self.pipeline.quit) {
+            (Phase::Closed(error) | Phase::Ending(error), _) => {
+                Some(SubmitProblem::Closed(error.clone()))
+            }
+            (Phase::Handshake(_) | Phase::Ready, Quit::Wanted | Quit::Sent) => {
+                Some(SubmitProblem::Closed(ended(self.stage())))
+            }
+            (Phase::Handshake(_) | Phase::Ready, Quit::No) if envelope.recipients().is_empty() => {
+                Some(SubmitProblem::NoRecipients)
+            }
+            (Phase::Handshake(_) | Phase::Ready, Quit::No) => None,
+        }
+    }
+
+    /// It failed, but the server can be told in order.
+    fn fail(&mut self, error: Error, now: Instant) {
+        if !self.link.is_idle() {
+            self.close(Err(error), now);
+            return;
+        }
+        self.pipeline.close(&error, &mut self.link);
+        self.phase = Phase::Ending(error);
+        self.link.command(Command::Quit, Expect::Quit, now);
+    }
+
+    /// The result of a session whose QUIT is answered.
+    fn ending(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Ending(error) => Err(error.clone()),
+            Phase::Handshake(_) | Phase::Ready | Phase::Closed(_) => Ok(()),
+        }
+    }
+
+    fn close(&mut self, result: Result<(), Error>, now: Instant) {
+        let error = match &result {
+            Ok(()) => ended(Stage::Quit),
+            Err(error) => error.clone(),
+        };
+        // What was asked of the caller is void.
+        self.link
+            .events
+            .retain(|event| !matches!(event, Event::StartTls | Event::CredentialsWanted { .. }));
+        self.pipeline.close(&error, &mut self.link);
+        self.link.shut();
+        self.framing.clear();
+        self.link.dialogue.note(now, || "closed".to_owned());
+        self.link.events.push_back(Event::Closed(result));
+        self.phase = Phase::Closed(error);
     }
 }
 
-/// Writes the streamed body that the server waits for.
+/// Writes the streamed body that the server waits for. Once a piece breaks what was declared of the
+/// body, the message is given up: the rest is ignored, and the verdicts say why.
 pub struct BodyWriter<'a> {
-    connection: PhantomData<&'a mut Connection>,
+    connection: &'a mut Connection,
+    id: TransactionId,
 }
 
-#[expect(
-    unused_variables,
-    clippy::needless_pass_by_ref_mut,
-    reason = "skeleton"
-)]
 impl BodyWriter<'_> {
     /// The transaction whose body this is.
     pub fn id(&self) -> TransactionId {
-        todo!()
+        self.id
     }
 
-    /// Octets that may be written before the transport has taken more; above 0.
+    /// Octets that may be written before the transport has taken more; 0 once it should take some.
     pub fn room(&self) -> usize {
-        todo!()
+        ENCODED_AHEAD.saturating_sub(self.connection.link.output.unsent())
     }
 
     /// Takes the next piece; it is shared, not copied. A piece may exceed the room.
     pub fn write(&mut self, piece: Bytes, now: Instant) {
-        todo!()
+        let connection = &mut *self.connection;
+        let Some((_, stream)) = connection.pipeline.stream() else {
+            return;
+        };
+        match stream.write(&piece, &mut connection.link.output) {
+            Ok(()) => connection.link.began_writing(now),
+            Err(fault) => connection.give_up_body(fault.message(), now),
+        }
     }
 
     /// The body is complete.
     pub fn finish(self, now: Instant) {
-        todo!()
+        let connection = self.connection;
+        let Some((_, stream)) = connection.pipeline.stream() else {
+            return;
+        };
+        match stream.finish(&mut connection.link.output) {
+            Ok(()) => {
+                connection.pipeline.stream_ended(&mut connection.link, now);
+                connection.advance(now);
+            }
+            Err(fault) => connection.give_up_body(fault.message(), now),
+        }
     }
 
     /// The body cannot be completed: the message is not sent, and the connection ends.
     pub fn abandon(self, now: Instant) {
-        todo!()
+        if self.connection.pipeline.stream().is_some() {
+            let message = "the source of the streamed message failed before its end";
+            self.connection.give_up_body(message, now);
+        }
+    }
+}
+
+impl Connection {
+    /// Nothing can end a message that has begun but its end, so the connection ends instead.
+    fn give_up_body(&mut self, message: &str, now: Instant) {
+        let error = self
+            .link
+            .error(Category::Usage, Stage::Body, Party::Caller, message);
+        self.close(Err(error), now);
     }
 }
 
@@ -232,4 +741,30 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Replies received.
     pub replies: u64,
+}
+
+/// The first octet of a TLS record: an alert or a handshake message.
+fn speaks_tls(octets: &[u8]) -> bool {
+    matches!(octets.first(), Some(0x15 | 0x16))
+}
+
+/// The protocol that a line is the greeting of.
+fn foreign_protocol(line: &[u8]) -> Option<&'static str> {
+    const BANNERS: [(&[u8], &str); 6] = [
+        (b"HTTP/", "HTTP"),
+        (b"* ", "IMAP"),
+        (b"+OK", "POP3"),
+        (b"-ERR", "POP3"),
+        (b"SSH-", "SSH"),
+        (b"<!DOCTYPE", "HTTP"),
+    ];
+    BANNERS
+        .iter()
+        .find(|(banner, _)| line.starts_with(banner))
+        .map(|(_, protocol)| *protocol)
+}
+
+fn ended(stage: Stage) -> Error {
+    let message = "the connection was told to quit";
+    Error::new(Category::Usage, stage, Party::Caller, message)
 }

@@ -1,6 +1,16 @@
 //! The dialogue as people read it: lines with secrets masked before anyone can see them.
 
+use std::fmt::Write;
 use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+
+use super::command::MASK;
+use super::reply::{Reply, push_printable};
+use super::sasl::Credentials;
 
 /// Sees every line of a dialogue, and what else happened to the connection.
 ///
@@ -21,4 +31,218 @@ pub enum Entry<'a> {
     Server(&'a str),
     /// Something that is not a line: TLS began, so many octets of message went out, the end.
     Note(&'a str),
+}
+
+/// The observer, the end of the dialogue for errors, and what both must not see.
+#[derive(Default)]
+pub(crate) struct Dialogue {
+    observer: Option<Box<dyn Observer + Send>>,
+    recent: Recent,
+    secrets: Vec<Box<[u8]>>,
+}
+
+impl Dialogue {
+    pub(crate) fn observe(&mut self, observer: Box<dyn Observer + Send>) {
+        self.observer = Some(observer);
+    }
+
+    /// From here on the peer may know this secret, and repeat it.
+    pub(crate) fn hide(&mut self, credentials: &Credentials) {
+        let secret = credentials.secret().as_bytes();
+        if !secret.is_empty() {
+            self.hide_octets(secret);
+            self.hide_octets(STANDARD.encode(secret).as_bytes());
+        }
+    }
+
+    /// As [`Self::hide`], for what was made of a secret.
+    pub(crate) fn hide_octets(&mut self, secret: &[u8]) {
+        if !secret.is_empty() && !self.secrets.iter().any(|known| **known == *secret) {
+            self.secrets.push(secret.into());
+        }
+    }
+
+    /// A line that was queued, CRLF and all.
+    pub(crate) fn client(&mut self, line: &[u8], now: Instant) {
+        let line = line.trim_ascii_end();
+        self.recent.push(Side::Client, line);
+        if let Some(observer) = &mut self.observer {
+            observer.observe(Entry::Client(&printable(line)), now);
+        }
+    }
+
+    /// A reply that came.
+    pub(crate) fn server(&mut self, reply: &Reply, now: Instant) {
+        for line in reply
+            .raw()
+            .split(|&b| b == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            self.recent.push(Side::Server, line);
+            if let Some(observer) = &mut self.observer {
+                observer.observe(Entry::Server(&printable(line)), now);
+            }
+        }
+    }
+
+    /// Octets that came and are no reply.
+    pub(crate) fn server_octets(&mut self, octets: &[u8], now: Instant) {
+        let octets = octets.trim_ascii_end();
+        let masked = self.masked(octets);
+        let octets = masked.as_deref().unwrap_or(octets);
+        let octets = &octets[..octets.len().min(LINE)];
+        self.recent.push(Side::Server, octets);
+        if let Some(observer) = &mut self.observer {
+            observer.observe(Entry::Server(&printable(octets)), now);
+        }
+    }
+
+    /// Something that is not a line.
+    pub(crate) fn note(&mut self, now: Instant, text: impl FnOnce() -> String) {
+        if let Some(observer) = &mut self.observer {
+            observer.observe(Entry::Note(&text()), now);
+        }
+    }
+
+    /// The reply without the secrets that the server repeats in its text.
+    pub(crate) fn mask(&self, reply: Reply) -> Reply {
+        if self.secrets.is_empty() || self.masked(reply.raw()).is_none() {
+            return reply;
+        }
+        let mut raw = BytesMut::with_capacity(reply.raw().len());
+        for line in reply.raw().split_inclusive(|&b| b == b'\n') {
+            let (code, text) = line.split_at(line.len().min(4));
+            raw.extend_from_slice(code);
+            raw.extend_from_slice(self.masked(text).as_deref().unwrap_or(text));
+        }
+        Reply::new(reply.code(), reply.enhanced(), raw.freeze())
+    }
+
+    /// The reply without its text: a SASL challenge.
+    pub(crate) fn mask_all(reply: &Reply) -> Reply {
+        let raw = format!("{} {MASK}\r\n", reply.code());
+        Reply::new(reply.code(), None, Bytes::from(raw))
+    }
+
+    /// The end of the dialogue, as lines.
+    pub(crate) fn recent(&self) -> String {
+        self.recent.to_text()
+    }
+
+    fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut masked: Option<Vec<u8>> = None;
+        for secret in &self.secrets {
+            let text = masked.as_deref().unwrap_or(text);
+            let Some(first) = memmem::find(text, secret) else {
+                continue;
+            };
+            let mut out = text[..first].to_vec();
+            let mut rest = &text[first..];
+            while let Some(at) = memmem::find(rest, secret) {
+                out.extend_from_slice(&rest[..at]);
+                out.extend_from_slice(MASK.as_bytes());
+                rest = &rest[at + secret.len()..];
+            }
+            out.extend_from_slice(rest);
+            masked = Some(out);
+        }
+        masked
+    }
+}
+
+/// The last lines of a dialogue. Kept as octets, because nearly all of them are never read.
+#[derive(Default)]
+struct Recent {
+    /// Side, length, octets; and so on.
+    records: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Client = b'C' as isize,
+    Server = b'S' as isize,
+}
+
+impl Recent {
+    fn push(&mut self, side: Side, line: &[u8]) {
+        let line = &line[..line.len().min(LINE)];
+        if self.records.len() + line.len() + 2 > RECENT {
+            self.forget_half();
+        }
+        // `LINE` is below 256.
+        self.records
+            .extend_from_slice(&[side as u8, line.len() as u8]);
+        self.records.extend_from_slice(line);
+    }
+
+    fn forget_half(&mut self) {
+        let mut from = 0;
+        while from < RECENT / 2 && from + 1 < self.records.len() {
+            from += 2 + usize::from(self.records[from + 1]);
+        }
+        self.records.drain(..from.min(self.records.len()));
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.records.len() * 2);
+        let mut rest = &self.records[..];
+        while let [side, length, after @ ..] = rest {
+            let (line, after) = after.split_at(after.len().min(usize::from(*length)));
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "{}: ", char::from(*side));
+            push_printable(&mut text, line);
+            text.push('\n');
+            rest = after;
+        }
+        text
+    }
+}
+
+fn printable(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    push_printable(&mut text, line);
+    text
+}
+
+/// Octets kept of one line.
+const LINE: usize = 200;
+
+/// Octets kept of the dialogue.
+const RECENT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::reply::Code;
+
+    fn reply(raw: &'static str) -> Reply {
+        Reply::new(
+            Code::new(535).unwrap(),
+            None,
+            Bytes::from_static(raw.as_bytes()),
+        )
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_the_server_repeats_them() {
+        let mut dialogue = Dialogue::default();
+        dialogue.hide(&Credentials::password("alice", "5 tables").unwrap());
+        let masked = dialogue.mask(reply("535-no 5 tables, 5 tables\r\n535 NSB0YWJsZXM=\r\n"));
+        assert_eq!(masked.text(), "no ****, **** ****");
+        let untouched = dialogue.mask(reply("535 no\r\n"));
+        assert_eq!(untouched.text(), "no");
+    }
+
+    #[test]
+    fn the_recent_dialogue_is_bounded_and_ends_with_the_newest() {
+        let mut recent = Recent::default();
+        for n in 0..1000 {
+            recent.push(Side::Client, format!("NOOP {n}").as_bytes());
+            recent.push(Side::Server, &[b'x'; 500]);
+            assert!(recent.records.len() <= RECENT);
+        }
+        let text = recent.to_text();
+        assert!(text.contains("C: NOOP 999\n") && text.ends_with("x\n"));
+    }
 }

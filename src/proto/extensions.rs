@@ -1,6 +1,7 @@
 //! What a server offers, by its EHLO reply (RFC 5321 §4.1.1.1): typed where the engine uses it,
 //! and as it came for everything else.
 
+use super::grammar;
 use super::reply::Reply;
 use super::sasl::MechanismName;
 
@@ -12,30 +13,114 @@ pub struct Extensions {
 }
 
 impl Extensions {
+    /// The offers of an EHLO reply: its first line names the server, and offers nothing.
+    pub(crate) fn new(reply: Reply) -> Self {
+        Self { reply: Some(reply) }
+    }
+
     /// Whether this keyword is offered, in any case.
     pub fn offers(&self, keyword: &str) -> bool {
-        let _ = keyword;
-        todo!()
+        self.parameters(keyword).is_some()
     }
 
-    /// What follows this keyword on its line, trimmed; the first of its lines if it is repeated.
+    /// What follows this keyword on its line, trimmed; of its first line if it is repeated.
     pub fn parameters(&self, keyword: &str) -> Option<&[u8]> {
-        let _ = (keyword, &self.reply);
-        todo!()
+        self.with_keyword(keyword).next()
     }
 
-    /// Every offered line: keyword and parameters, as sent.
+    /// Every offered line: keyword and parameters, as sent. Lines that are blank or do not begin
+    /// with a keyword are left out.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
+        self.offered().map(|(line, _, _)| line)
     }
 
-    /// The largest message in octets (RFC 1870); `None` where none is stated.
+    /// The largest message in octets (RFC 1870 §3); `None` where none is stated, it is 0, or it is
+    /// not a number of at most 20 digits.
     pub fn size(&self) -> Option<u64> {
-        todo!()
+        let digits = self.parameters("SIZE")?;
+        let valid = digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit);
+        let size = str::from_utf8(digits)
+            .ok()
+            .filter(|_| valid)?
+            .parse()
+            .ok()?;
+        (size > 0).then_some(size)
     }
 
-    /// The SASL mechanisms (RFC 4954), the legacy `AUTH=` line included.
+    /// The SASL mechanisms (RFC 4954 §3), those of the legacy `AUTH=` line included.
     pub fn auth_mechanisms(&self) -> impl Iterator<Item = MechanismName> {
-        std::iter::empty()
+        self.with_keyword("AUTH")
+            .flat_map(|names| names.split(|&b| b == b' ' || b == b'\t' || b == b'='))
+            .filter_map(|name| str::from_utf8(name).ok()?.parse().ok())
+    }
+
+    fn with_keyword(&self, keyword: &str) -> impl Iterator<Item = &[u8]> {
+        self.offered()
+            .filter(move |(_, offered, _)| offered.eq_ignore_ascii_case(keyword.as_bytes()))
+            .map(|(_, _, parameters)| parameters)
+    }
+
+    /// Line, keyword, parameters.
+    fn offered(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+        self.reply
+            .iter()
+            .flat_map(|reply| reply.lines().skip(1))
+            .filter_map(|line| {
+                let line = line.trim_ascii();
+                let (rest, keyword) = grammar::keyword(line).ok()?;
+                // `AUTH=PLAIN` is how old servers wrote it; elsewhere a keyword ends at a space.
+                matches!(rest, [] | [b' ' | b'\t' | b'=', ..]).then(|| {
+                    (
+                        line,
+                        keyword,
+                        rest.strip_prefix(b"=").unwrap_or(rest).trim_ascii(),
+                    )
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Limits;
+    use super::super::framing::{Framing, Statuses};
+    use super::*;
+
+    fn extensions(reply: &[u8]) -> Extensions {
+        let mut framing = Framing::new(Limits::default());
+        framing.push(reply);
+        Extensions::new(framing.next(Statuses::Ignore).unwrap().unwrap())
+    }
+
+    #[test]
+    fn keywords_are_found_in_any_case_and_unknown_ones_kept() {
+        let offers = extensions(
+            b"250-SIZE.example SIZE 5\r\n250-size 1000\r\n250- \r\n250-\r\n250-XFOO a  b\r\n\
+              250-auth plain LOGIN\r\n250-AUTH=LOGIN CRAM-MD5\r\n250 PIPELINING\r\n",
+        );
+        assert_eq!(offers.size(), Some(1000));
+        assert!(offers.offers("Pipelining") && !offers.offers("STARTTLS"));
+        assert_eq!(offers.parameters("xfoo"), Some(b"a  b".as_slice()));
+        let names: Vec<_> = offers
+            .auth_mechanisms()
+            .map(|name| name.to_string())
+            .collect();
+        assert_eq!(names, ["PLAIN", "LOGIN", "LOGIN", "CRAM-MD5"]);
+        assert_eq!(offers.lines().count(), 5);
+    }
+
+    #[test]
+    fn a_bad_size_is_no_limit() {
+        for size in [
+            "SIZE",
+            "SIZE 0",
+            "SIZE -1",
+            "SIZE x",
+            "SIZE 999999999999999999999",
+        ] {
+            let offers = extensions(format!("250-a\r\n250 {size}\r\n").as_bytes());
+            assert_eq!(offers.size(), None, "{size}");
+            assert!(offers.offers("size"));
+        }
     }
 }

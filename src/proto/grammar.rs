@@ -2,16 +2,49 @@
 //! octets arrived.
 
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while, take_while_m_n, take_while1};
+use nom::bytes::complete::{take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, one_of};
-use nom::combinator::{all_consuming, opt, recognize};
+use nom::combinator::{all_consuming, map_opt, recognize};
 use nom::multi::{many0_count, separated_list1};
 use nom::sequence::{delimited, pair, preceded};
 use nom::{IResult, Parser};
 
-use super::reply::EnhancedCode;
+use super::reply::{Code, EnhancedCode};
 
 type Parsed<'a, O> = IResult<&'a [u8], O, ()>;
+
+/// The form of one complete reply line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyLine {
+    pub(crate) code: Code,
+    pub(crate) last: bool,
+}
+
+/// The code of one complete reply line, and whether it is the last of its reply.
+///
+/// ```abnf
+/// Reply-line = *( Reply-code "-" [ textstring ] CRLF )
+///              Reply-code [ SP [ textstring ] ] CRLF            ; RFC 5321 §4.2
+/// Reply-code = %x32-35 %x30-35 %x30-39
+/// ```
+///
+/// Any second and third digit is taken (the first decides), any octet in the text, and a line end
+/// without its CR: none of these can be mistaken for something else.
+pub(crate) fn reply_line(line: &[u8]) -> Option<ReplyLine> {
+    let (rest, code) = reply_code(line).ok()?;
+    match rest {
+        [b' ', ..] | [b'\n'] | [b'\r', b'\n'] => Some(ReplyLine { code, last: true }),
+        [b'-', ..] => Some(ReplyLine { code, last: false }),
+        _ => None,
+    }
+}
+
+fn reply_code(line: &[u8]) -> Parsed<'_, Code> {
+    map_opt(take_while_m_n(3, 3, |b: u8| b.is_ascii_digit()), |digits| {
+        Code::new(decimal(digits))
+    })
+    .parse(line)
+}
 
 /// An enhanced status code at the start of a reply's text, and what follows it.
 ///
@@ -42,12 +75,15 @@ pub(crate) fn enhanced_code(text: &[u8]) -> Option<(EnhancedCode, &[u8])> {
 
 fn number(text: &[u8]) -> Parsed<'_, u16> {
     take_while_m_n(1, 3, |b: u8| b.is_ascii_digit())
-        .map(|digits: &[u8]| {
-            digits
-                .iter()
-                .fold(0, |n, digit| n * 10 + u16::from(digit - b'0'))
-        })
+        .map(decimal)
         .parse(text)
+}
+
+/// The number of at most four digits.
+fn decimal(digits: &[u8]) -> u16 {
+    digits
+        .iter()
+        .fold(0, |number, digit| number * 10 + u16::from(digit - b'0'))
 }
 
 /// Whether this is an EHLO or parameter keyword.
@@ -198,9 +234,4 @@ fn address_literal(text: &[u8]) -> Parsed<'_, &[u8]> {
     } else {
         Err(nom::Err::Error(()))
     }
-}
-
-#[expect(dead_code, reason = "skeleton")]
-fn unused() {
-    let _ = (tag::<_, &[u8], ()>(""), opt(char::<&[u8], ()>('x')));
 }

@@ -5,16 +5,26 @@
 //! out, and everything else is an [`Event`].
 
 pub(crate) mod address;
+mod auth;
 pub(crate) mod body;
+mod command;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod dialogue;
 pub(crate) mod extensions;
-pub(crate) mod grammar;
+mod framing;
+mod grammar;
+mod handshake;
+mod link;
+mod output;
 pub(crate) mod params;
+mod pipeline;
+mod preflight;
+mod refusal;
 pub(crate) mod reply;
 pub(crate) mod sasl;
 pub(crate) mod session;
+mod stream;
 pub(crate) mod timer;
 pub(crate) mod transaction;
 

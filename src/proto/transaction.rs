@@ -5,7 +5,9 @@ use std::fmt;
 use super::address::{Mailbox, ReversePath};
 use super::body::{BareNewlines, Content};
 use super::params::Params;
-use super::reply::Reply;
+use super::refusal::{Circumstances, refusal};
+use super::reply::{Class, Reply};
+use super::session::Session;
 use crate::error::{Error, Stage};
 
 /// Who a message is from and to, as the server is told (RFC 5321 §2.3.1).
@@ -265,12 +267,26 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     verdicts: Vec<Verdict>,
+    circumstances: Circumstances,
 }
 
 impl Outcome {
     /// The outcome of these verdicts, as `Event::Finished` gives them.
     pub fn new(verdicts: Vec<Verdict>) -> Self {
-        Self { verdicts }
+        Self {
+            verdicts,
+            circumstances: Circumstances::default(),
+        }
+    }
+
+    /// With the session in which it came about, which says more about a refusal for lack of TLS or
+    /// of a log-in.
+    #[must_use]
+    pub fn in_session(self, session: &Session) -> Self {
+        Self {
+            circumstances: Circumstances::of(session),
+            ..self
+        }
     }
 
     /// The verdicts, in envelope order.
@@ -286,7 +302,25 @@ impl Outcome {
     /// The one error that says why nobody got the message; `None` if at least one recipient was
     /// accepted. Refusals of 4yz and 5yz together are temporary.
     pub fn error(&self) -> Option<Error> {
-        todo!()
+        if self.verdicts.iter().any(Verdict::is_accepted) {
+            return None;
+        }
+        // Doubt outweighs all else; then what hit the whole message; then the refusals.
+        let weight = |verdict: &&Verdict| match verdict {
+            Verdict::InDoubt(_) => 4,
+            Verdict::NotSent(_) => 3,
+            Verdict::Deferred(_) => 2,
+            Verdict::Refused { reply, .. } if reply.code().class() == Class::Transient => 2,
+            Verdict::Refused { .. } => 1,
+            Verdict::Accepted(_) => 0,
+        };
+        // The first of the heaviest: `max_by_key` alone would take the last.
+        match self.verdicts.iter().rev().max_by_key(weight)? {
+            Verdict::InDoubt(error) | Verdict::NotSent(error) => Some(error.clone()),
+            Verdict::Refused { stage, reply } => Some(refusal(*stage, reply, self.circumstances)),
+            Verdict::Deferred(reply) => Some(refusal(Stage::Rcpt, reply, self.circumstances)),
+            Verdict::Accepted(_) => None,
+        }
     }
 
     /// The outcome, if somebody got the message.
@@ -311,6 +345,16 @@ pub struct SubmitError {
     pub envelope: Box<Envelope>,
     /// The body, as it was given; `None` for a probe.
     pub body: Option<Body>,
+}
+
+impl SubmitError {
+    pub(crate) fn new(problem: SubmitProblem, envelope: Envelope, body: Option<Body>) -> Self {
+        Self {
+            problem,
+            envelope: Box::new(envelope),
+            body,
+        }
+    }
 }
 
 impl fmt::Display for SubmitError {

@@ -73,6 +73,42 @@ impl fmt::Display for MechanismNameError {
 
 impl std::error::Error for MechanismNameError {}
 
+/// One SASL exchange, from the client's side. A mechanism is a file of its own, a name in
+/// [`MechanismName::by_strength`], and an arm of [`begin`].
+pub(crate) trait Mechanism: Send {
+    /// Who speaks first.
+    fn starts(&self) -> Starts;
+
+    /// The answer to a challenge. An initial response is the answer to none, given as empty.
+    fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, MechanismError>;
+
+    /// The server says that the exchange has succeeded: whether the client agrees.
+    fn succeeded(&mut self) -> Result<(), MechanismError> {
+        Ok(())
+    }
+}
+
+/// Who speaks first in a SASL exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starts {
+    Client,
+    /// The server, though most let the client do so.
+    Either,
+}
+
+/// A challenge that the mechanism has no answer to, or a proof that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MechanismError;
+
+/// The exchange of a known mechanism; `None` for one that the engine does not have.
+pub(crate) fn begin(name: &MechanismName, credentials: &Credentials) -> Option<Box<dyn Mechanism>> {
+    match name.as_str() {
+        "PLAIN" => Some(Box::new(plain::Plain::new(credentials))),
+        "LOGIN" => Some(Box::new(login::Login::new(credentials))),
+        _ => None,
+    }
+}
+
 /// What to log in with. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -103,6 +139,11 @@ impl Credentials {
     /// The user name.
     pub fn username(&self) -> &str {
         &self.username
+    }
+
+    /// What must not be seen.
+    pub(crate) fn secret(&self) -> &str {
+        &self.password
     }
 }
 

@@ -1,0 +1,179 @@
+//! Commands and their encoder: the only place that writes protocol text.
+
+use std::fmt::Write;
+
+use bytes::{BufMut, BytesMut};
+
+use super::address::{Domain, Mailbox, ReversePath};
+use super::params::Params;
+use super::sasl::MechanismName;
+use crate::error::Stage;
+
+/// One command of the client. Its parts cannot hold a CR, LF or NUL, so its text is one line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command<'a> {
+    Ehlo(&'a Domain),
+    Helo(&'a Domain),
+    StartTls,
+    /// With the initial response, in base64.
+    Auth(&'a MechanismName, Option<&'a str>),
+    /// A response of a SASL exchange, in base64.
+    AuthResponse(&'a str),
+    /// `*`
+    AuthCancel,
+    Mail {
+        from: &'a ReversePath,
+        size: Option<u64>,
+        body: BodyParam,
+        utf8: Utf8Param,
+        params: &'a Params,
+    },
+    Rcpt(&'a Mailbox, &'a Params),
+    Data,
+    Rset,
+    Quit,
+}
+
+impl Command<'_> {
+    /// Appends the command's line, CRLF included.
+    pub(crate) fn encode(self, text: &mut BytesMut) {
+        match self {
+            Self::Ehlo(name) => put(text, &["EHLO ", name.as_str()]),
+            Self::Helo(name) => put(text, &["HELO ", name.as_str()]),
+            Self::StartTls => put(text, &["STARTTLS"]),
+            Self::Auth(mechanism, None) => put(text, &["AUTH ", mechanism.as_str()]),
+            Self::Auth(mechanism, Some(initial)) => {
+                put(text, &["AUTH ", mechanism.as_str(), " ", initial]);
+            }
+            Self::AuthResponse(response) => put(text, &[response]),
+            Self::AuthCancel => put(text, &["*"]),
+            Self::Mail {
+                from,
+                size,
+                body,
+                utf8,
+                params,
+            } => {
+                put(text, &["MAIL FROM:<", from.as_str(), ">"]);
+                if let Some(size) = size {
+                    // Writing to a `BytesMut` cannot fail.
+                    let _ = write!(text, " SIZE={size}");
+                }
+                put(text, &[body.as_str(), utf8.as_str()]);
+                put_params(text, params);
+            }
+            Self::Rcpt(mailbox, params) => {
+                put(text, &["RCPT TO:<", mailbox.as_str(), ">"]);
+                put_params(text, params);
+            }
+            Self::Data => put(text, &["DATA"]),
+            Self::Rset => put(text, &["RSET"]),
+            Self::Quit => put(text, &["QUIT"]),
+        }
+        text.put_slice(b"\r\n");
+    }
+
+    /// The verb, for logs and errors.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Ehlo(_) => "EHLO",
+            Self::Helo(_) => "HELO",
+            Self::StartTls => "STARTTLS",
+            Self::Auth(..) | Self::AuthResponse(_) | Self::AuthCancel => "AUTH",
+            Self::Mail { .. } => "MAIL",
+            Self::Rcpt(..) => "RCPT",
+            Self::Data => "DATA",
+            Self::Rset => "RSET",
+            Self::Quit => "QUIT",
+        }
+    }
+
+    /// What a trace may show in place of the line; `None` where it may show the line.
+    pub(crate) fn masked(self) -> Option<String> {
+        match self {
+            Self::Auth(mechanism, Some(_)) => Some(format!("AUTH {mechanism} {MASK}")),
+            Self::AuthResponse(_) => Some(MASK.to_owned()),
+            Self::Ehlo(_)
+            | Self::Helo(_)
+            | Self::StartTls
+            | Self::Auth(_, None)
+            | Self::AuthCancel
+            | Self::Mail { .. }
+            | Self::Rcpt(..)
+            | Self::Data
+            | Self::Rset
+            | Self::Quit => None,
+        }
+    }
+}
+
+/// The `BODY` parameter of MAIL (RFC 6152).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyParam {
+    Absent,
+    EightBitMime,
+}
+
+impl BodyParam {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "",
+            Self::EightBitMime => " BODY=8BITMIME",
+        }
+    }
+}
+
+/// The `SMTPUTF8` parameter of MAIL (RFC 6531).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Utf8Param {
+    Absent,
+    SmtpUtf8,
+}
+
+impl Utf8Param {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "",
+            Self::SmtpUtf8 => " SMTPUTF8",
+        }
+    }
+}
+
+/// The verb that a stage's error speaks of.
+pub(crate) fn stage_verb(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Resolve => "the name lookup",
+        Stage::Connect => "the connection",
+        Stage::Greeting => "the greeting",
+        Stage::Ehlo => "EHLO",
+        Stage::StartTls => "STARTTLS",
+        Stage::Handshake => "the TLS handshake",
+        Stage::Auth => "AUTH",
+        Stage::Mail => "MAIL",
+        Stage::Rcpt => "RCPT",
+        Stage::Data => "DATA",
+        Stage::Body => "the message",
+        Stage::Quit => "QUIT",
+    }
+}
+
+fn put(text: &mut BytesMut, parts: &[&str]) {
+    for part in parts {
+        text.put_slice(part.as_bytes());
+    }
+}
+
+fn put_params(text: &mut BytesMut, params: &Params) {
+    for param in params.iter() {
+        put(text, &[" ", param.keyword()]);
+        if let Some(value) = param.value() {
+            put(text, &["=", value]);
+        }
+    }
+}
+
+/// Stands for what a trace does not show.
+pub(crate) const MASK: &str = "****";
+
+/// The longest command line of RFC 5321 §4.5.3.1.4, CRLF included.
+pub(crate) const COMMAND_LINE: usize = 512;

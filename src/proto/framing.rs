@@ -1,0 +1,207 @@
+//! Octets to complete lines to complete replies, within limits (RFC 5321 §4.2).
+//!
+//! A reply is handed out only when its last line is complete, so nothing behind this module can
+//! depend on how the octets arrived.
+
+use bytes::BytesMut;
+use memchr::memchr;
+
+use super::config::Limits;
+use super::grammar::{self, ReplyLine};
+use super::reply::{Code, Reply};
+
+/// Collects octets until they are replies.
+#[derive(Debug)]
+pub(crate) struct Framing {
+    buffer: BytesMut,
+    /// Complete lines of an unfinished reply: octets of `buffer` before the line in work.
+    lines: usize,
+    /// Octets of `buffer` known to hold no further line end: a line that comes octet by octet is
+    /// still searched once.
+    searched: usize,
+    code: Option<Code>,
+    limits: Limits,
+}
+
+impl Framing {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            lines: 0,
+            searched: 0,
+            code: None,
+            limits,
+        }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete reply.
+    pub(crate) fn next(&mut self, statuses: Statuses) -> Result<Option<Reply>, FramingError> {
+        loop {
+            let Some(length) = memchr(b'\n', &self.buffer[self.searched..]) else {
+                self.searched = self.buffer.len();
+                return self.check_unfinished().map(|()| None);
+            };
+            let end = self.searched + length + 1;
+            let line = &self.buffer[self.lines..end];
+            if line.len() > self.limits.reply_line {
+                return Err(FramingError::LineTooLong);
+            }
+            if end > self.limits.reply {
+                return Err(FramingError::ReplyTooLong);
+            }
+            let Some(ReplyLine { code, last }) = grammar::reply_line(line) else {
+                return Err(FramingError::Malformed(first_octets(line)));
+            };
+            if self.code.is_some_and(|first| first != code) {
+                return Err(FramingError::CodesDiffer);
+            }
+            self.searched = end;
+            if last {
+                return Ok(Some(self.take(code, statuses)));
+            }
+            self.code = Some(code);
+            self.lines = end;
+        }
+    }
+
+    /// Whether no octet is left over.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// What is there of an unfinished reply.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Drops what is there: the connection is over.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
+    fn take(&mut self, code: Code, statuses: Statuses) -> Reply {
+        let raw = self.buffer.split_to(self.searched).freeze();
+        (self.lines, self.searched, self.code) = (0, 0, None);
+        let enhanced = match statuses {
+            Statuses::Read => raw
+                .get(4..)
+                .and_then(grammar::enhanced_code)
+                .map(|(enhanced, _)| enhanced)
+                .filter(|enhanced| u16::from(enhanced.class()) == code.number() / 100),
+            Statuses::Ignore => None,
+        };
+        Reply::new(code, enhanced, raw)
+    }
+
+    fn check_unfinished(&self) -> Result<(), FramingError> {
+        if self.buffer.len() - self.lines >= self.limits.reply_line {
+            Err(FramingError::LineTooLong)
+        } else if self.buffer.len() >= self.limits.reply {
+            Err(FramingError::ReplyTooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether enhanced status codes are looked for: the greeting and the reply to EHLO have none
+/// (RFC 2034 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statuses {
+    Read,
+    Ignore,
+}
+
+/// Why octets are no reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FramingError {
+    LineTooLong,
+    ReplyTooLong,
+    CodesDiffer,
+    /// The first octets of the line.
+    Malformed(Vec<u8>),
+}
+
+fn first_octets(line: &[u8]) -> Vec<u8> {
+    line.trim_ascii_end().iter().copied().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(input: &[u8], step: usize) -> Result<Vec<String>, FramingError> {
+        let mut framing = Framing::new(Limits::default());
+        let mut replies = Vec::new();
+        for piece in input.chunks(step) {
+            framing.push(piece);
+            while let Some(reply) = framing.next(Statuses::Read)? {
+                replies.push(reply.to_string());
+            }
+        }
+        Ok(replies)
+    }
+
+    #[track_caller]
+    fn assert_replies(input: &[u8], expected: &[&str]) {
+        for step in [1, 2, 3, input.len()] {
+            assert_eq!(
+                replies(input, step).as_deref(),
+                Ok(expected.map_owned().as_slice())
+            );
+        }
+    }
+
+    trait MapOwned {
+        fn map_owned(&self) -> Vec<String>;
+    }
+
+    impl MapOwned for [&str] {
+        fn map_owned(&self) -> Vec<String> {
+            self.iter().map(|text| (*text).to_owned()).collect()
+        }
+    }
+
+    #[test]
+    fn replies_are_the_same_in_any_pieces() {
+        assert_replies(b"250 2.1.0 Ok\r\n", &["250 2.1.0 Ok"]);
+        assert_replies(b"334\r\n334 \r\n", &["334", "334"]);
+        assert_replies(b"250-a\r\n250-\r\n250 c\r\n", &["250 a c"]);
+        assert_replies(
+            b"550-5.1.1 no\r\n550 5.1.1 user\r\n",
+            &["550 5.1.1 no user"],
+        );
+        assert_replies(b"250 5.1.1 odd\r\n", &["250 5.1.1 odd"]);
+        assert_replies(b"250 lf only\n", &["250 lf only"]);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_an_error() {
+        for input in [
+            b"25\r\n".as_slice(),
+            b"2500 x\r\n",
+            b"150 x\r\n",
+            b"650 x\r\n",
+            b"\r\n",
+            b"HTTP/1.1 400 Bad Request\r\n",
+        ] {
+            assert!(
+                matches!(replies(input, 1), Err(FramingError::Malformed(_))),
+                "{input:?}"
+            );
+        }
+        assert_eq!(
+            replies(b"250-a\r\n251 b\r\n", 1),
+            Err(FramingError::CodesDiffer)
+        );
+        assert_eq!(replies(&[b'2'; 13_000], 7), Err(FramingError::LineTooLong));
+        assert_eq!(
+            replies(&b"250-x\r\n".repeat(10_000), 100),
+            Err(FramingError::ReplyTooLong)
+        );
+    }
+}

@@ -1,0 +1,406 @@
+//! From the greeting to a session that can send mail.
+//!
+//! ```text
+//! Implicit ──tls──▶ Greeting ──220──▶ Ehlo ──250──▶ (STARTTLS wanted) ──▶ StartTls ──220──▶ Upgrade
+//!                                     │  ▲                                                    │
+//!                                50x  ▼  └──────────────────────── tls ────────────────────────┘
+//!                                    Helo ──250──▶ Ready
+//!             Ehlo ──250──▶ (log-in wanted) ──▶ Credentials ──▶ Auth ⟲ 334 ──235──▶ Ready
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::address::Domain;
+use super::auth::{Exchange, Outcome as AuthOutcome, Selection};
+use super::command::Command;
+use super::config::{Config, Context, Login, Security};
+use super::connection::Event;
+use super::dialogue::Dialogue;
+use super::extensions::Extensions;
+use super::link::{Expect, Link};
+use super::refusal::{Channel, Circumstances, LoginState, refusal};
+use super::reply::{Class, Reply};
+use super::sasl::Credentials;
+use super::session::{Facts, Session, TlsSession};
+use crate::error::{Category, Error, Party, Stage};
+
+/// Where the handshake is. Each state is consumed by [`Handshake::handle`].
+pub(crate) enum Handshake {
+    /// Implicit TLS: nothing is read or written before it.
+    Implicit,
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    /// The server waits for our ClientHello.
+    Upgrade,
+    /// The caller was asked for credentials.
+    Credentials(Selection),
+    Auth(Exchange),
+}
+
+/// What the world did.
+pub(crate) enum Input {
+    Reply(Reply),
+    Tls(TlsSession),
+    Credentials(Option<Credentials>),
+}
+
+/// Where the handshake goes from here.
+pub(crate) enum Step {
+    Next(Handshake),
+    Ready,
+    /// It failed, and the server can be told by QUIT.
+    Fail(Error),
+    /// It failed, and nothing may be sent any more.
+    Broken(Error),
+}
+
+/// What becomes of the session's facts on the way.
+pub(crate) struct Progress {
+    pub(crate) session: Option<Session>,
+    pub(crate) tls: Option<TlsSession>,
+    hello: Domain,
+}
+
+impl Progress {
+    pub(crate) fn new(config: &Config, context: &Context) -> Self {
+        let hello = config.hello.clone().unwrap_or_else(|| {
+            Domain::literal(
+                context
+                    .local
+                    .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
+            )
+        });
+        Self {
+            session: None,
+            tls: None,
+            hello,
+        }
+    }
+
+    /// Changes the facts, which others may still hold as they were.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Facts)) {
+        if let Some(session) = &mut self.session {
+            change(Arc::make_mut(&mut session.0));
+        }
+    }
+
+    fn extensions(&self) -> Extensions {
+        self.session
+            .as_ref()
+            .map(|session| session.extensions().clone())
+            .unwrap_or_default()
+    }
+
+    fn circumstances(&self, login: &Login) -> Circumstances {
+        let login = match login {
+            Login::Nobody => LoginState::Anonymous,
+            Login::With(_) | Login::Ask => LoginState::WithCredentials,
+        };
+        Circumstances {
+            channel: Channel::new(self.tls.is_some(), &self.extensions()),
+            login,
+        }
+    }
+}
+
+impl Handshake {
+    /// The first state.
+    pub(crate) fn begin(link: &mut Link, now: Instant) -> Self {
+        match link.config.security {
+            Security::Implicit => {
+                link.expect(Expect::Handshake, now);
+                Self::Implicit
+            }
+            Security::StartTls | Security::Opportunistic | Security::Plaintext => {
+                link.expect(Expect::Greeting, now);
+                Self::Greeting
+            }
+        }
+    }
+
+    /// Takes one input to the next state.
+    pub(crate) fn handle(
+        self,
+        input: Input,
+        link: &mut Link,
+        progress: &mut Progress,
+        now: Instant,
+    ) -> Step {
+        match (self, input) {
+            (Self::Implicit, Input::Tls(tls)) => {
+                began_tls(tls, link, progress, now);
+                link.expect(Expect::Greeting, now);
+                Step::Next(Self::Greeting)
+            }
+            (Self::Upgrade, Input::Tls(tls)) => {
+                began_tls(tls, link, progress, now);
+                // RFC 3207 §4.2: what was learned before is forgotten.
+                progress.change(|facts| facts.extensions = Extensions::default());
+                say_ehlo(link, progress, now)
+            }
+            (Self::Greeting, Input::Reply(reply)) => greeted(reply, link, progress, now),
+            (Self::Ehlo, Input::Reply(reply)) => offered(reply, link, progress, now),
+            (Self::Helo, Input::Reply(reply)) => greeted_back(reply, link, progress),
+            (Self::StartTls, Input::Reply(reply)) => upgrade(reply, link, progress, now),
+            (Self::Credentials(selection), Input::Credentials(credentials)) => match credentials {
+                Some(credentials) => log_in(selection, &credentials, link, now),
+                None => Step::Fail(nobody_to_log_in(link)),
+            },
+            (Self::Auth(exchange), Input::Reply(reply)) => {
+                authenticate(exchange, reply, link, progress, now)
+            }
+            (state, Input::Tls(_) | Input::Credentials(_)) => Step::Next(state),
+            (Self::Implicit | Self::Upgrade | Self::Credentials(_), Input::Reply(_)) => {
+                Step::Broken(unasked(link))
+            }
+        }
+    }
+}
+
+fn began_tls(tls: TlsSession, link: &mut Link, progress: &mut Progress, now: Instant) {
+    link.handshake_done();
+    link.answered(now);
+    link.dialogue
+        .note(now, || format!("{} {}", tls.version, tls.cipher));
+    progress.tls = Some(tls.clone());
+    progress.change(|facts| facts.tls = Some(tls));
+}
+
+fn greeted(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant) -> Step {
+    match reply.code().number() {
+        220 => {
+            progress.session = Some(Session(Arc::new(Facts {
+                greeting: reply.clone(),
+                extensions: Extensions::default(),
+                tls: progress.tls.clone(),
+                auth: None,
+                refuses_behind_message: false,
+            })));
+            link.events.push_back(Event::Reached {
+                stage: Stage::Greeting,
+                reply,
+            });
+            say_ehlo(link, progress, now)
+        }
+        400.. => Step::Fail(refused(Stage::Greeting, &reply, link, progress)),
+        _ => Step::Broken(unexpected(Stage::Greeting, "220", reply, link)),
+    }
+}
+
+fn say_ehlo(link: &mut Link, progress: &Progress, now: Instant) -> Step {
+    link.command(Command::Ehlo(&progress.hello), Expect::Ehlo, now);
+    Step::Next(Handshake::Ehlo)
+}
+
+fn offered(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant) -> Step {
+    match reply.code().class() {
+        Class::Completed => {
+            progress.change(|facts| facts.extensions = Extensions::new(reply.clone()));
+            link.events.push_back(Event::Reached {
+                stage: Stage::Ehlo,
+                reply,
+            });
+            after_ehlo(link, progress, now)
+        }
+        Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
+        Class::Transient => Step::Fail(refused(Stage::Ehlo, &reply, link, progress)),
+        Class::Permanent if !(500..510).contains(&reply.code().number()) => {
+            Step::Fail(refused(Stage::Ehlo, &reply, link, progress))
+        }
+        Class::Permanent => without_ehlo(&reply, link, progress, now),
+    }
+}
+
+/// EHLO is not known there. HELO can do, unless something is required that only EHLO can offer.
+fn without_ehlo(reply: &Reply, link: &mut Link, progress: &Progress, now: Instant) -> Step {
+    let wants_tls = progress.tls.is_none() && link.config.security == Security::StartTls;
+    if wants_tls {
+        return Step::Fail(no_starttls(link).with_reply(reply.clone()));
+    }
+    match link.config.login {
+        Login::With(_) | Login::Ask => {
+            let message = "the server does not know EHLO, so it cannot log anybody in";
+            let error = link.error(
+                Category::AuthUnavailable,
+                Stage::Auth,
+                Party::Server,
+                message,
+            );
+            Step::Fail(error.with_reply(reply.clone()))
+        }
+        // In TLS a server that knows no EHLO is not the one that offered STARTTLS.
+        Login::Nobody if progress.tls.is_some() => {
+            Step::Fail(refused(Stage::Ehlo, reply, link, progress))
+        }
+        Login::Nobody => {
+            link.command(Command::Helo(&progress.hello), Expect::Helo, now);
+            Step::Next(Handshake::Helo)
+        }
+    }
+}
+
+fn greeted_back(reply: Reply, link: &mut Link, progress: &Progress) -> Step {
+    match reply.code().class() {
+        Class::Completed => {
+            link.events.push_back(Event::Reached {
+                stage: Stage::Ehlo,
+                reply,
+            });
+            Step::Ready
+        }
+        Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
+        Class::Transient | Class::Permanent => {
+            Step::Fail(refused(Stage::Ehlo, &reply, link, progress))
+        }
+    }
+}
+
+fn after_ehlo(link: &mut Link, progress: &Progress, now: Instant) -> Step {
+    if progress.tls.is_none() {
+        let offered = progress.extensions().offers("STARTTLS");
+        match (link.config.security, offered) {
+            (Security::StartTls | Security::Opportunistic, true) => {
+                link.command(Command::StartTls, Expect::StartTls, now);
+                return Step::Next(Handshake::StartTls);
+            }
+            (Security::StartTls, false) => return Step::Fail(no_starttls(link)),
+            (Security::Opportunistic, false) | (Security::Plaintext | Security::Implicit, _) => {}
+        }
+    }
+    begin_login(link, progress, now)
+}
+
+fn upgrade(reply: Reply, link: &mut Link, progress: &Progress, now: Instant) -> Step {
+    match reply.code().number() {
+        220 => {
+            link.events.push_back(Event::Reached {
+                stage: Stage::StartTls,
+                reply,
+            });
+            link.events.push_back(Event::StartTls);
+            link.expect(Expect::Handshake, now);
+            Step::Next(Handshake::Upgrade)
+        }
+        421 => Step::Broken(refused(Stage::StartTls, &reply, link, progress)),
+        400.. => match link.config.security {
+            Security::Opportunistic => begin_login(link, progress, now),
+            Security::StartTls | Security::Implicit | Security::Plaintext => {
+                Step::Fail(refused(Stage::StartTls, &reply, link, progress))
+            }
+        },
+        _ => Step::Broken(unexpected(Stage::StartTls, "220", reply, link)),
+    }
+}
+
+fn begin_login(link: &mut Link, progress: &Progress, now: Instant) -> Step {
+    let login = link.config.login.clone();
+    if matches!(login, Login::Nobody) {
+        return Step::Ready;
+    }
+    let extensions = progress.extensions();
+    let selection = match Selection::new(&link.config, &extensions, progress.tls.is_some()) {
+        Ok(selection) => selection,
+        Err(problem) => return Step::Fail(problem.into_error(link)),
+    };
+    match login {
+        Login::Nobody => Step::Ready,
+        Login::With(credentials) => log_in(selection, &credentials, link, now),
+        Login::Ask => {
+            link.events.push_back(Event::CredentialsWanted {
+                mechanism: selection.mechanism().clone(),
+                previous: None,
+            });
+            Step::Next(Handshake::Credentials(selection))
+        }
+    }
+}
+
+fn log_in(selection: Selection, credentials: &Credentials, link: &mut Link, now: Instant) -> Step {
+    link.dialogue.hide(credentials);
+    match Exchange::begin(selection, credentials.clone(), link, now) {
+        Ok(exchange) => Step::Next(Handshake::Auth(exchange)),
+        Err(error) => Step::Fail(error),
+    }
+}
+
+fn authenticate(
+    exchange: Exchange,
+    reply: Reply,
+    link: &mut Link,
+    progress: &mut Progress,
+    now: Instant,
+) -> Step {
+    let mechanism = exchange.mechanism().clone();
+    match exchange.handle(&reply, link, now) {
+        AuthOutcome::Next(exchange) => Step::Next(Handshake::Auth(exchange)),
+        AuthOutcome::Done => {
+            progress.change(|facts| facts.auth = Some(mechanism));
+            link.events.push_back(Event::Reached {
+                stage: Stage::Auth,
+                reply,
+            });
+            Step::Ready
+        }
+        AuthOutcome::Refused => {
+            let login = link.config.login.clone();
+            let error = refusal(Stage::Auth, &reply, progress.circumstances(&login))
+                .with_progress(link.progress());
+            if reply.code().number() == 421 {
+                Step::Broken(error)
+            } else {
+                Step::Fail(error)
+            }
+        }
+        AuthOutcome::Failed(error) => Step::Fail(error),
+        AuthOutcome::Broken(error) => Step::Broken(error),
+    }
+}
+
+/// The reply as the rest of the engine may see it: a SASL challenge is nobody's business.
+pub(crate) fn shown(reply: &Reply, head: Expect) -> Option<Reply> {
+    let challenge = head == Expect::Auth && reply.code().class() == Class::Intermediate;
+    challenge.then(|| Dialogue::mask_all(reply))
+}
+
+fn refused(stage: Stage, reply: &Reply, link: &Link, progress: &Progress) -> Error {
+    refusal(stage, reply, progress.circumstances(&link.config.login)).with_progress(link.progress())
+}
+
+fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
+    let verb = super::command::stage_verb(stage);
+    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
+    link.error(Category::Protocol, stage, Party::Server, message)
+        .with_reply(reply)
+}
+
+fn unasked(link: &Link) -> Error {
+    let message = "the server sent a reply that nobody asked for";
+    link.error(Category::Protocol, link.stage(), Party::Server, message)
+}
+
+fn no_starttls(link: &Link) -> Error {
+    let message = "the server does not offer STARTTLS on this port, and TLS is required";
+    link.error(
+        Category::StartTlsUnavailable,
+        Stage::StartTls,
+        Party::Server,
+        message,
+    )
+    .with_hint(
+        "Try implicit TLS on port 465, or STARTTLS on port 587. If the server used to offer it, \
+         somebody on the way may be removing the offer.",
+    )
+}
+
+fn nobody_to_log_in(link: &Link) -> Error {
+    let message = "no credentials were given when the server was ready to log in";
+    link.error(
+        Category::AuthUnavailable,
+        Stage::Auth,
+        Party::Caller,
+        message,
+    )
+}

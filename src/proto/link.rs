@@ -1,0 +1,367 @@
+//! What handshake and transactions share: the octets in and out, the queue of expected replies, the
+//! clocks, the events, the dialogue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::command::{COMMAND_LINE, Command};
+use super::config::Config;
+use super::connection::{Event, Stats};
+use super::dialogue::Dialogue;
+use super::output::Output;
+use super::reply::{Code, EnhancedCode, Reply};
+use super::transaction::TransactionId;
+use crate::error::{Category, Error, Party, Progress, Stage};
+
+/// The shared parts of a connection.
+pub(crate) struct Link {
+    pub(crate) config: Arc<Config>,
+    pub(crate) output: Output,
+    pub(crate) dialogue: Dialogue,
+    pub(crate) events: VecDeque<Event>,
+    expected: VecDeque<Expected>,
+    /// Octets of commands that wait for their reply.
+    unanswered: usize,
+    /// When the head of the queue began to be waited for; `None` until its last octet is sent.
+    waiting_since: Option<Instant>,
+    /// When the transport last took something, while it has something to take.
+    writing_since: Option<Instant>,
+    turn: Turn,
+    flights: u64,
+    replies: u64,
+    received: u64,
+    last_command: Option<&'static str>,
+    last_reply: LastReply,
+    /// Stream offset at which the last message began.
+    body_start: u64,
+}
+
+/// The last reply, copied: a share of it would keep the receive buffer from being reused.
+#[derive(Default)]
+struct LastReply {
+    head: Option<(Code, Option<EnhancedCode>)>,
+    raw: Vec<u8>,
+}
+
+/// A reply that is due, and the stream offset by which its command is complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) what: Expect,
+    end: u64,
+    length: usize,
+}
+
+impl LastReply {
+    fn to_reply(&self) -> Option<Reply> {
+        let (code, enhanced) = self.head?;
+        Some(Reply::new(
+            code,
+            enhanced,
+            Bytes::copy_from_slice(&self.raw),
+        ))
+    }
+}
+
+/// What a reply will answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    /// Not a reply, but the end of the TLS handshake.
+    Handshake,
+    Auth,
+    Mail(TransactionId),
+    Rcpt(TransactionId, usize),
+    Data(TransactionId),
+    Body(TransactionId),
+    Rset,
+    Quit,
+}
+
+impl Expect {
+    pub(crate) fn stage(self) -> Stage {
+        match self {
+            Self::Greeting => Stage::Greeting,
+            Self::Ehlo | Self::Helo => Stage::Ehlo,
+            Self::StartTls => Stage::StartTls,
+            Self::Handshake => Stage::Handshake,
+            Self::Auth => Stage::Auth,
+            Self::Mail(_) | Self::Rset => Stage::Mail,
+            Self::Rcpt(..) => Stage::Rcpt,
+            Self::Data(_) => Stage::Data,
+            Self::Body(_) => Stage::Body,
+            Self::Quit => Stage::Quit,
+        }
+    }
+}
+
+/// Who spoke last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Client,
+    Server,
+}
+
+impl Link {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            output: Output::default(),
+            dialogue: Dialogue::default(),
+            events: VecDeque::new(),
+            expected: VecDeque::new(),
+            unanswered: 0,
+            waiting_since: None,
+            writing_since: None,
+            turn: Turn::Server,
+            flights: 0,
+            replies: 0,
+            received: 0,
+            last_command: None,
+            last_reply: LastReply::default(),
+            body_start: 0,
+        }
+    }
+
+    /// Queues a command and the expectation of its reply.
+    pub(crate) fn command(&mut self, command: Command<'_>, expect: Expect, now: Instant) {
+        self.last_command = Some(command.verb());
+        let line = self.output.write(|text| command.encode(text));
+        let length = line.len();
+        match command.masked() {
+            None => self.dialogue.client(line, now),
+            Some(masked) => self.dialogue.client(masked.as_bytes(), now),
+        }
+        self.expected.push_back(Expected {
+            what: expect,
+            end: self.output.queued_total(),
+            length,
+        });
+        self.unanswered += length;
+        self.began_writing(now);
+    }
+
+    /// Expects a reply (or an event) that no command of ours asks for, from now on.
+    pub(crate) fn expect(&mut self, what: Expect, now: Instant) {
+        self.expected.push_back(Expected {
+            what,
+            end: self.output.queued_total(),
+            length: 0,
+        });
+        self.start_waiting(now);
+    }
+
+    /// Expects the reply to a message whose end is not queued yet.
+    pub(crate) fn expect_body(&mut self, id: TransactionId) {
+        self.body_start = self.output.queued_total();
+        self.expected.push_back(Expected {
+            what: Expect::Body(id),
+            end: u64::MAX,
+            length: 0,
+        });
+    }
+
+    /// Queues a message that is nothing but its end.
+    pub(crate) fn lone_dot(&mut self, id: TransactionId, now: Instant) {
+        self.expect_body(id);
+        let line = self.output.write(|text| text.extend_from_slice(b".\r\n"));
+        self.dialogue.client(line, now);
+        self.body_queued(id, now);
+    }
+
+    /// The message is queued to its end: its reply is due when that is sent.
+    pub(crate) fn body_queued(&mut self, id: TransactionId, now: Instant) {
+        let end = self.output.queued_total();
+        for expected in self.expected.iter_mut().rev() {
+            if expected.what == Expect::Body(id) {
+                expected.end = end;
+                break;
+            }
+        }
+        let octets = end - self.body_start;
+        self.dialogue
+            .note(now, || format!("{octets} octets of message"));
+        self.began_writing(now);
+    }
+
+    /// Something was queued: the time for the transport to take it begins.
+    pub(crate) fn began_writing(&mut self, now: Instant) {
+        if self.output.unsent() > 0 && self.writing_since.is_none() {
+            self.writing_since = Some(now);
+        }
+    }
+
+    /// The transport took octets.
+    pub(crate) fn sent(&mut self, len: usize, now: Instant) {
+        if len == 0 {
+            return;
+        }
+        self.output.sent(len);
+        self.writing_since = (self.output.unsent() > 0).then_some(now);
+        if self.turn == Turn::Server {
+            self.turn = Turn::Client;
+            self.flights += 1;
+        }
+        if self.waiting_since.is_none() {
+            self.start_waiting(now);
+        }
+    }
+
+    /// Octets came in.
+    pub(crate) fn received(&mut self, len: usize) {
+        self.received += len as u64;
+    }
+
+    /// A complete reply came: takes note of it.
+    pub(crate) fn replied(&mut self, reply: &Reply, now: Instant) {
+        self.turn = Turn::Server;
+        self.replies += 1;
+        self.dialogue.server(reply, now);
+        self.last_reply.head = Some((reply.code(), reply.enhanced()));
+        self.last_reply.raw.clear();
+        self.last_reply.raw.extend_from_slice(reply.raw());
+    }
+
+    /// The peer finished a TLS handshake: whatever comes next is a new flight.
+    pub(crate) fn handshake_done(&mut self) {
+        self.turn = Turn::Server;
+    }
+
+    /// What the next reply answers.
+    pub(crate) fn head(&self) -> Option<Expect> {
+        self.expected.front().map(|expected| expected.what)
+    }
+
+    /// Whether the head's command is sent to its last octet.
+    pub(crate) fn head_is_sent(&self) -> bool {
+        self.expected
+            .front()
+            .is_some_and(|expected| self.is_sent(expected))
+    }
+
+    /// Takes the head: it was answered.
+    pub(crate) fn answered(&mut self, now: Instant) -> Option<Expect> {
+        let expected = self.expected.pop_front()?;
+        self.unanswered -= expected.length;
+        self.waiting_since = None;
+        self.start_waiting(now);
+        Some(expected.what)
+    }
+
+    /// Whether anything is expected.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.expected.is_empty()
+    }
+
+    /// Whether a message is on its way or unanswered.
+    pub(crate) fn expects_body(&self) -> bool {
+        self.expected
+            .iter()
+            .any(|expected| matches!(expected.what, Expect::Body(_)))
+    }
+
+    /// Whether the reply to this message is due: it is sent to its end.
+    pub(crate) fn body_is_sent(&self, id: TransactionId) -> bool {
+        self.expected
+            .iter()
+            .any(|expected| expected.what == Expect::Body(id) && self.is_sent(expected))
+    }
+
+    /// Whether one more command may be queued within the window.
+    pub(crate) fn has_window(&self) -> bool {
+        self.unanswered < WINDOW && self.output.unsent() < WINDOW + super::body::ENCODED_AHEAD
+    }
+
+    /// The next deadline and the stage that would miss it.
+    pub(crate) fn deadline(&self) -> Option<(Instant, Stage)> {
+        let timeouts = &self.config.timeouts;
+        let reply = self.waiting_since.zip(self.head()).map(|(since, expect)| {
+            let stage = expect.stage();
+            (since + timeouts.reply(stage), stage)
+        });
+        let writing = self.writing_since.map(|since| {
+            (
+                since + timeouts.block,
+                self.head().map_or(Stage::Mail, Expect::stage),
+            )
+        });
+        [reply, writing]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Whether a reply is waited for, and not only the transport.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
+    /// The stage that a failure now belongs to.
+    pub(crate) fn stage(&self) -> Stage {
+        self.head().map_or(Stage::Mail, Expect::stage)
+    }
+
+    /// An error that knows how far the dialogue had come.
+    pub(crate) fn error(
+        &self,
+        category: Category,
+        stage: Stage,
+        party: Party,
+        message: impl Into<String>,
+    ) -> Error {
+        Error::new(category, stage, party, message).with_progress(self.progress())
+    }
+
+    /// How far the dialogue has come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            last_command: self.last_command,
+            last_reply: self.last_reply.to_reply(),
+            bytes_sent: self.output.sent_total(),
+            transcript: self.dialogue.recent(),
+        }
+    }
+
+    /// Counters.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            flights: self.flights,
+            bytes_sent: self.output.sent_total(),
+            bytes_received: self.received,
+            replies: self.replies,
+        }
+    }
+
+    /// Nothing is written or waited for any more.
+    pub(crate) fn shut(&mut self) {
+        self.output.clear();
+        self.expected.clear();
+        self.unanswered = 0;
+        self.waiting_since = None;
+        self.writing_since = None;
+    }
+
+    fn is_sent(&self, expected: &Expected) -> bool {
+        self.output.sent_total() >= expected.end
+    }
+
+    fn start_waiting(&mut self, now: Instant) {
+        if self.waiting_since.is_none() && self.head_is_sent() {
+            self.waiting_since = Some(now);
+        }
+    }
+}
+
+/// Whether a base64 response of this length fits on an AUTH line of its mechanism.
+pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
+    "AUTH ".len() + mechanism.len() + 1 + response.len() + 2 <= COMMAND_LINE
+}
+
+/// Octets of commands that may wait for their replies: enough for any group in use, and no more than
+/// what a peer's receive buffer holds.
+const WINDOW: usize = 64 * 1024;

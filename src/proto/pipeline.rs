@@ -1,0 +1,850 @@
+//! Transactions: the sender that queues commands as far ahead as the server allows, and the replies
+//! that come back for them (RFC 5321 §3.3, RFC 2920 §3.1).
+//!
+//! ```text
+//! sender:   Begin ─▶ Recipients ─▶ Commit ─▶ AwaitData ─354─▶ Body ─▶ Ended ─▶ the next one
+//!                        └──────────────┴────── refused, cancelled ──▶ Ended
+//! replies:  MAIL, RCPT…, DATA, the message: each finds its transaction by id, whatever the sender
+//!           is at by then
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::body::{ContentCursor, Fill};
+use super::command::{Command, Utf8Param};
+use super::config::{BehindMessage, Pipelining};
+use super::connection::Event;
+use super::link::{Expect, Link};
+use super::preflight::{self, Offers};
+use super::reply::{Class, Reply};
+use super::stream::StreamState;
+use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
+use crate::error::{Category, Error, Party, Stage};
+
+/// The transactions of a connection, oldest first.
+pub(crate) struct Pipeline {
+    transactions: VecDeque<Transaction>,
+    next_id: u64,
+    /// The transaction that the sender is at.
+    cursor: u64,
+    offers: Offers,
+    behind: BehindMessage,
+    /// Whether the server holds an open transaction that nothing will complete.
+    leftover: Leftover,
+    pub(crate) quit: Quit,
+}
+
+/// Whether QUIT is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quit {
+    No,
+    Wanted,
+    Sent,
+}
+
+/// What the server keeps of a transaction that came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leftover {
+    Nothing,
+    /// RSET is due before the next MAIL.
+    Envelope,
+}
+
+struct Transaction {
+    id: TransactionId,
+    envelope: Envelope,
+    work: Work,
+    step: Step,
+    fate: Fate,
+    slots: Vec<Slot>,
+    /// Recipients accepted at RCPT.
+    accepted: usize,
+    /// RCPT replies still due.
+    unanswered: usize,
+    /// Replies still due.
+    outstanding: usize,
+    place: Place,
+    opened: Opened,
+}
+
+/// What a transaction is for.
+enum Work {
+    Send(Body),
+    Probe,
+}
+
+/// What the sender does next for a transaction.
+enum Step {
+    Begin,
+    Recipients(usize),
+    Commit,
+    AwaitData,
+    Whole(ContentCursor),
+    Streamed(StreamState),
+    /// It will begin again once its last reply is there.
+    Restarting,
+    Ended,
+}
+
+/// What will become of a transaction.
+#[derive(Debug)]
+enum Fate {
+    /// Replies decide.
+    Open,
+    /// Every recipient's verdict is there; the replies still due are read and dropped.
+    Decided,
+    /// It began behind a message, and the server would not have it: it begins again.
+    Restart,
+    /// The caller gave it up.
+    Cancelled(Error),
+}
+
+/// What is known of one recipient.
+enum Slot {
+    Waiting,
+    /// RCPT was accepted.
+    Taken,
+    Decided(Verdict),
+}
+
+/// Whether MAIL was sent behind an unanswered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Clear,
+    BehindMessage,
+}
+
+/// Whether the server has this transaction open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    No,
+    Yes,
+    /// Perhaps, but a RSET is on its way or will be.
+    Reset,
+}
+
+/// What a reply means for the connection.
+pub(crate) enum Flow {
+    Continue,
+    /// It cannot go on, and nothing more may be sent.
+    Close(Error),
+    /// It cannot go on, but can end in order.
+    Fail(Error),
+}
+
+impl Pipeline {
+    pub(crate) fn new() -> Self {
+        Self {
+            transactions: VecDeque::new(),
+            next_id: 0,
+            cursor: 0,
+            offers: Offers::default(),
+            behind: BehindMessage::Allowed,
+            leftover: Leftover::Nothing,
+            quit: Quit::No,
+        }
+    }
+
+    /// The session is ready: this is what the server offers.
+    pub(crate) fn ready(&mut self, offers: Offers, behind: BehindMessage) {
+        self.offers = offers;
+        self.behind = behind;
+    }
+
+    /// Queues a message.
+    pub(crate) fn submit(&mut self, envelope: Envelope, body: Body) -> TransactionId {
+        self.push(envelope, Work::Send(body))
+    }
+
+    /// Queues a probe.
+    pub(crate) fn probe(&mut self, envelope: Envelope) -> TransactionId {
+        self.push(envelope, Work::Probe)
+    }
+
+    fn push(&mut self, envelope: Envelope, work: Work) -> TransactionId {
+        let id = TransactionId(self.next_id);
+        self.next_id += 1;
+        let mut slots = Vec::with_capacity(envelope.recipients().len());
+        slots.resize_with(envelope.recipients().len(), || Slot::Waiting);
+        self.transactions.push_back(Transaction {
+            id,
+            envelope,
+            work,
+            step: Step::Begin,
+            fate: Fate::Open,
+            slots,
+            accepted: 0,
+            unanswered: 0,
+            outstanding: 0,
+            place: Place::Clear,
+            opened: Opened::No,
+        });
+        id
+    }
+
+    /// Whether the server was found to refuse what begins behind an unanswered message.
+    pub(crate) fn refuses_behind_message(&self) -> bool {
+        self.behind == BehindMessage::Wait
+    }
+
+    /// Queues all that may be queued now.
+    pub(crate) fn advance(&mut self, link: &mut Link, now: Instant) {
+        while self.may_speak(link) && self.advance_once(link, now) == Sender::Spoke {}
+    }
+
+    /// The state of the streamed body that the server waits for.
+    pub(crate) fn stream(&mut self) -> Option<(TransactionId, &mut StreamState)> {
+        let transaction = find(&mut self.transactions, self.cursor)?;
+        match &mut transaction.step {
+            Step::Streamed(state) => Some((transaction.id, state)),
+            Step::Begin
+            | Step::Recipients(_)
+            | Step::Commit
+            | Step::AwaitData
+            | Step::Whole(_)
+            | Step::Restarting
+            | Step::Ended => None,
+        }
+    }
+
+    /// The streamed body is queued to its end.
+    pub(crate) fn stream_ended(&mut self, link: &mut Link, now: Instant) {
+        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
+            link.body_queued(transaction.id, now);
+            transaction.step = Step::Ended;
+        }
+    }
+
+    /// Takes the reply to one of a transaction's commands.
+    pub(crate) fn handle(
+        &mut self,
+        expect: Expect,
+        reply: Reply,
+        link: &mut Link,
+        now: Instant,
+    ) -> Flow {
+        match expect {
+            Expect::Mail(id) => self.mail_answered(id, reply, link),
+            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, reply, link),
+            Expect::Data(id) => self.data_answered(id, reply, link, now),
+            Expect::Body(id) => self.body_answered(id, reply, link),
+            Expect::Rset => reset_answered(reply, link),
+            Expect::Greeting
+            | Expect::Ehlo
+            | Expect::Helo
+            | Expect::StartTls
+            | Expect::Handshake
+            | Expect::Auth
+            | Expect::Quit => Flow::Continue,
+        }
+    }
+
+    /// The server refuses a message that is still on its way. Its verdict is final; the connection
+    /// is not worth keeping, since the rest of the message would have to be sent first.
+    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: &Reply) {
+        if let Some(transaction) = find(&mut self.transactions, id.0) {
+            transaction.refuse(Stage::Body, reply);
+        }
+    }
+
+    /// Withdraws a transaction as far as the protocol still allows.
+    pub(crate) fn cancel(&mut self, id: TransactionId, error: Error, link: &mut Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        match (&transaction.fate, &transaction.step) {
+            (Fate::Open, Step::Begin) => {
+                transaction.decide(&error);
+                transaction.step = Step::Ended;
+                self.settle(link);
+                Flow::Continue
+            }
+            // It was to begin again: it does not.
+            (Fate::Restart, _) => {
+                transaction.decide(&error);
+                transaction.stop_envelope();
+                self.settle(link);
+                Flow::Continue
+            }
+            (Fate::Open, Step::Recipients(_) | Step::Commit) => {
+                transaction.fate = Fate::Cancelled(error);
+                transaction.stop_envelope();
+                transaction.opened = Opened::Reset;
+                self.leftover = Leftover::Envelope;
+                self.settle(link);
+                Flow::Continue
+            }
+            (Fate::Open, Step::AwaitData | Step::Restarting) => {
+                transaction.fate = Fate::Cancelled(error);
+                Flow::Continue
+            }
+            (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => Flow::Close(error),
+            // Sent to its end: the reply is still read. Or decided already.
+            (Fate::Open, Step::Ended) | (Fate::Decided | Fate::Cancelled(_), _) => Flow::Continue,
+        }
+    }
+
+    /// The connection is over: every transaction gets its verdicts, and its event.
+    pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
+        while let Some(mut transaction) = self.transactions.pop_front() {
+            let sent = matches!(transaction.fate, Fate::Open) && link.body_is_sent(transaction.id);
+            transaction.close(sent, error);
+            transaction.finish(link);
+        }
+        self.cursor = self.next_id;
+    }
+
+    fn may_speak(&self, link: &Link) -> bool {
+        match self.offers.pipelining {
+            Pipelining::Groups => link.has_window(),
+            // A body is the one thing that is sent while its reply is awaited.
+            Pipelining::Off => link.is_idle() || self.is_in_body(),
+        }
+    }
+
+    fn is_in_body(&self) -> bool {
+        let first = self
+            .transactions
+            .front()
+            .map_or(0, |transaction| transaction.id.0);
+        self.cursor
+            .checked_sub(first)
+            .and_then(|index| self.transactions.get(index as usize))
+            .is_some_and(|transaction| matches!(transaction.step, Step::Whole(_)))
+    }
+
+    fn advance_once(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return self.between_transactions(link, now);
+        };
+        match std::mem::replace(&mut transaction.step, Step::Ended) {
+            Step::Begin => self.begin(link, now),
+            Step::Recipients(index) => {
+                transaction.step = transaction.recipient(index, link, now);
+                Sender::Spoke
+            }
+            Step::Commit => self.commit(link, now),
+            Step::AwaitData => {
+                transaction.step = Step::AwaitData;
+                Sender::Waits
+            }
+            Step::Whole(cursor) => match cursor.fill(&mut link.output) {
+                Fill::More(cursor) => {
+                    transaction.step = Step::Whole(cursor);
+                    link.began_writing(now);
+                    Sender::Waits
+                }
+                Fill::Done => {
+                    link.body_queued(transaction.id, now);
+                    Sender::Spoke
+                }
+            },
+            waiting @ (Step::Streamed(_) | Step::Restarting) => {
+                transaction.step = waiting;
+                Sender::Waits
+            }
+            Step::Ended => {
+                self.cursor += 1;
+                self.settle(link);
+                Sender::Spoke
+            }
+        }
+    }
+
+    /// RSET where something is left over, and QUIT where it is wanted.
+    fn between_transactions(&mut self, link: &mut Link, now: Instant) -> Sender {
+        match (self.quit, self.leftover) {
+            (Quit::Wanted, _) => {
+                if self.behind == BehindMessage::Wait && link.expects_body() {
+                    return Sender::Waits;
+                }
+                self.quit = Quit::Sent;
+                link.command(Command::Quit, Expect::Quit, now);
+                Sender::Waits
+            }
+            (Quit::No, Leftover::Envelope) => {
+                self.reset(link, now);
+                Sender::Waits
+            }
+            (Quit::No, Leftover::Nothing) | (Quit::Sent, _) => Sender::Waits,
+        }
+    }
+
+    fn reset(&mut self, link: &mut Link, now: Instant) {
+        self.leftover = Leftover::Nothing;
+        link.command(Command::Rset, Expect::Rset, now);
+    }
+
+    /// MAIL, if this session can carry the message.
+    fn begin(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return Sender::Waits;
+        };
+        let behind_message = link.expects_body();
+        let waits = match transaction.work {
+            Work::Send(_) => self.behind == BehindMessage::Wait,
+            // Its RSET could not be told from a refusal to talk behind a message.
+            Work::Probe => true,
+        };
+        if behind_message && waits {
+            transaction.step = Step::Begin;
+            return Sender::Waits;
+        }
+        if self.leftover == Leftover::Envelope {
+            transaction.step = Step::Begin;
+            self.reset(link, now);
+            return Sender::Spoke;
+        }
+        let body = match &transaction.work {
+            Work::Send(body) => Some(body),
+            Work::Probe => None,
+        };
+        let params = match preflight::check(&transaction.envelope, body, &self.offers, link) {
+            Ok(params) => params,
+            Err(error) => {
+                transaction.decide(&error);
+                self.settle(link);
+                return Sender::Spoke;
+            }
+        };
+        if transaction.leave_out_foreign(params.utf8, link) == 0 {
+            transaction.fate = Fate::Decided;
+            self.settle(link);
+            return Sender::Spoke;
+        }
+        let command = Command::Mail {
+            from: transaction.envelope.reverse_path(),
+            size: params.size,
+            body: params.body,
+            utf8: params.utf8,
+            params: transaction.envelope.params(),
+        };
+        link.command(command, Expect::Mail(transaction.id), now);
+        transaction.outstanding += 1;
+        transaction.place = if behind_message {
+            Place::BehindMessage
+        } else {
+            Place::Clear
+        };
+        transaction.step = Step::Recipients(0);
+        Sender::Spoke
+    }
+
+    /// DATA, or what else ends the envelope.
+    fn commit(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return Sender::Waits;
+        };
+        if matches!(transaction.work, Work::Probe) {
+            transaction.opened = Opened::Reset;
+            self.reset(link, now);
+            self.settle(link);
+            return Sender::Spoke;
+        }
+        if transaction.unanswered > 0 {
+            if transaction.envelope.commitment() == Commitment::AllOrNothing {
+                transaction.step = Step::Commit;
+                return Sender::Waits;
+            }
+        } else if let Some(error) = transaction.nothing_to_send(link) {
+            transaction.decide(&error);
+            self.settle(link);
+            return Sender::Spoke;
+        }
+        link.command(Command::Data, Expect::Data(transaction.id), now);
+        transaction.outstanding += 1;
+        transaction.step = Step::AwaitData;
+        Sender::Waits
+    }
+
+    fn mail_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        let refused_for_place =
+            reply.code().number() == 503 && transaction.place == Place::BehindMessage;
+        match reply.code().class() {
+            Class::Completed => {
+                if transaction.opened == Opened::No {
+                    transaction.opened = Opened::Yes;
+                }
+                Flow::Continue
+            }
+            Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
+            Class::Transient | Class::Permanent => {
+                match transaction.fate {
+                    Fate::Open if refused_for_place => {
+                        transaction.restart_later();
+                        self.behind = BehindMessage::Wait;
+                    }
+                    Fate::Open => {
+                        transaction.refuse(Stage::Mail, &reply);
+                        transaction.stop_envelope();
+                    }
+                    Fate::Decided | Fate::Restart | Fate::Cancelled(_) => {}
+                }
+                Flow::Continue
+            }
+        }
+    }
+
+    fn rcpt_answered(
+        &mut self,
+        id: TransactionId,
+        index: usize,
+        reply: Reply,
+        link: &mut Link,
+    ) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        transaction.unanswered -= 1;
+        if reply.code().class() == Class::Intermediate {
+            return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
+        }
+        match transaction.fate {
+            Fate::Open => {}
+            // A recipient that was accepted matters: DATA could then get its 354.
+            Fate::Cancelled(_) if reply.is_positive() => {
+                transaction.accepted += 1;
+                return Flow::Continue;
+            }
+            Fate::Decided | Fate::Restart | Fate::Cancelled(_) => return Flow::Continue,
+        }
+        let slot = match (&transaction.work, reply.code().class()) {
+            (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
+            (Work::Probe, Class::Completed | Class::Intermediate) => {
+                Slot::Decided(Verdict::Accepted(reply.clone()))
+            }
+            (_, Class::Transient | Class::Permanent) => {
+                Slot::Decided(if transaction.accepted > 0 && is_over_limit(&reply) {
+                    Verdict::Deferred(reply.clone())
+                } else {
+                    Verdict::Refused {
+                        stage: Stage::Rcpt,
+                        reply: reply.clone(),
+                    }
+                })
+            }
+        };
+        if reply.is_positive() {
+            transaction.accepted += 1;
+        }
+        if let Some(place) = transaction.slots.get_mut(index) {
+            *place = slot;
+        }
+        link.events.push_back(Event::Recipient {
+            id,
+            index,
+            stage: Stage::Rcpt,
+            reply,
+        });
+        Flow::Continue
+    }
+
+    fn data_answered(
+        &mut self,
+        id: TransactionId,
+        reply: Reply,
+        link: &mut Link,
+        now: Instant,
+    ) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        match (reply.code().number(), reply.code().class()) {
+            (354, _) => transaction.data_invited(link, now),
+            (_, Class::Completed | Class::Intermediate) => {
+                Flow::Close(unexpected(Stage::Data, "354", reply, link))
+            }
+            (_, Class::Transient | Class::Permanent) => {
+                if matches!(transaction.fate, Fate::Open) {
+                    transaction.refuse(Stage::Data, &reply);
+                }
+                transaction.step = Step::Ended;
+                Flow::Continue
+            }
+        }
+    }
+
+    fn body_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        let lone_dot = !matches!(transaction.fate, Fate::Open);
+        match reply.code().class() {
+            Class::Intermediate if !lone_dot => {
+                return Flow::Close(unexpected(Stage::Body, "250", reply, link));
+            }
+            Class::Intermediate => {}
+            Class::Completed => transaction.accept(&reply),
+            Class::Transient | Class::Permanent => transaction.refuse(Stage::Body, &reply),
+        }
+        transaction.outstanding -= 1;
+        // RFC 5321 §4.1.1.4: the end of data closes the transaction, whatever the reply.
+        transaction.opened = Opened::No;
+        Flow::Continue
+    }
+
+    /// Finishes what has its last reply, begins again what has to.
+    pub(crate) fn settle(&mut self, link: &mut Link) {
+        while let Some(transaction) = self.transactions.front_mut() {
+            if transaction.outstanding > 0 {
+                return;
+            }
+            if matches!(transaction.fate, Fate::Restart) {
+                transaction.restart();
+                return;
+            }
+            if !matches!(transaction.step, Step::Ended) {
+                return;
+            }
+            let Some(mut transaction) = self.transactions.pop_front() else {
+                return;
+            };
+            if transaction.opened == Opened::Yes {
+                self.leftover = Leftover::Envelope;
+            }
+            self.cursor = self.cursor.max(transaction.id.0 + 1);
+            transaction.give_up();
+            transaction.finish(link);
+        }
+    }
+}
+
+/// Whether the sender can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Spoke,
+    Waits,
+}
+
+impl Transaction {
+    /// RCPT for the next recipient that still needs one.
+    fn recipient(&mut self, index: usize, link: &mut Link, now: Instant) -> Step {
+        let waiting = self
+            .slots
+            .iter()
+            .skip(index)
+            .position(|slot| matches!(slot, Slot::Waiting));
+        let Some(index) = waiting.map(|ahead| index + ahead) else {
+            return Step::Commit;
+        };
+        let recipient = &self.envelope.recipients()[index];
+        let command = Command::Rcpt(recipient.mailbox(), recipient.params());
+        link.command(command, Expect::Rcpt(self.id, index), now);
+        self.outstanding += 1;
+        self.unanswered += 1;
+        Step::Recipients(index + 1)
+    }
+
+    /// Gives recipients that this session cannot name their verdict, and counts the others.
+    fn leave_out_foreign(&mut self, utf8: Utf8Param, link: &Link) -> usize {
+        if utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
+            for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
+                if !recipient.mailbox().is_ascii() {
+                    let error = preflight::foreign_recipient(recipient.mailbox(), link);
+                    *slot = Slot::Decided(Verdict::NotSent(error));
+                }
+            }
+        }
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Waiting))
+            .count()
+    }
+
+    /// Why DATA is not sent although every RCPT has its reply.
+    fn nothing_to_send(&self, link: &Link) -> Option<Error> {
+        let refusal = self.slots.iter().find_map(|slot| match slot {
+            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => {
+                Some(reply.clone())
+            }
+            Slot::Decided(Verdict::Accepted(_) | Verdict::NotSent(_) | Verdict::InDoubt(_))
+            | Slot::Waiting
+            | Slot::Taken => None,
+        });
+        let complete = self.accepted == self.slots.len();
+        let all_or_nothing = self.envelope.commitment() == Commitment::AllOrNothing;
+        if self.accepted > 0 && (complete || !all_or_nothing) {
+            return None;
+        }
+        let category = match refusal.as_ref().map(|reply| reply.code().class()) {
+            Some(Class::Transient) => Category::Temporary,
+            Some(Class::Permanent | Class::Completed | Class::Intermediate) | None => {
+                Category::RecipientRefused
+            }
+        };
+        let message = "another recipient was refused, and the message was for all or for nobody";
+        let error = link.error(category, Stage::Rcpt, Party::Caller, message);
+        Some(match refusal {
+            Some(reply) => error.with_reply(reply),
+            None => error,
+        })
+    }
+
+    /// The server asks for the message.
+    fn data_invited(&mut self, link: &mut Link, now: Instant) -> Flow {
+        match &self.fate {
+            Fate::Open if self.accepted > 0 => {
+                link.expect_body(self.id);
+                self.outstanding += 1;
+                self.step = match &self.work {
+                    Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content)),
+                    Work::Send(Body::Streamed(streamed)) => {
+                        Step::Streamed(StreamState::new(streamed))
+                    }
+                    Work::Probe => Step::Ended,
+                };
+                Flow::Continue
+            }
+            Fate::Restart => {
+                let message = "the server refused MAIL, then asked for the message";
+                Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
+            }
+            Fate::Cancelled(error) if self.accepted > 0 => Flow::Close(error.clone()),
+            // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
+            Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
+                if matches!(self.fate, Fate::Open) {
+                    self.fate = Fate::Decided;
+                }
+                link.lone_dot(self.id, now);
+                self.outstanding += 1;
+                self.step = Step::Ended;
+                Flow::Continue
+            }
+        }
+    }
+
+    /// The rest of the envelope need not be sent. (DATA, once sent, is waited for.)
+    fn stop_envelope(&mut self) {
+        if matches!(
+            self.step,
+            Step::Recipients(_) | Step::Commit | Step::Restarting
+        ) {
+            self.step = Step::Ended;
+        }
+    }
+
+    /// The server would not have it here: what it still answers is dropped.
+    fn restart_later(&mut self) {
+        self.fate = Fate::Restart;
+        if matches!(self.step, Step::Recipients(_) | Step::Commit) {
+            self.step = Step::Restarting;
+        }
+    }
+
+    /// The message was accepted, for whoever was accepted before.
+    fn accept(&mut self, reply: &Reply) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::Accepted(reply.clone()));
+        }
+    }
+
+    /// A refusal for everybody who has no verdict yet.
+    fn refuse(&mut self, stage: Stage, reply: &Reply) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::Refused {
+                stage,
+                reply: reply.clone(),
+            });
+            self.fate = Fate::Decided;
+        }
+    }
+
+    /// Not sent, for everybody who has no verdict yet.
+    fn decide(&mut self, error: &Error) {
+        self.resolve(|| Verdict::NotSent(error.clone()));
+        self.fate = Fate::Decided;
+    }
+
+    /// What was cancelled is decided when its last reply is there.
+    fn give_up(&mut self) {
+        if let Fate::Cancelled(error) = &self.fate {
+            let error = error.clone();
+            self.decide(&error);
+        }
+    }
+
+    /// The connection is over.
+    fn close(&mut self, body_is_sent: bool, error: &Error) {
+        self.give_up();
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Taken if body_is_sent => {
+                    *slot = Slot::Decided(Verdict::InDoubt(error.clone()));
+                }
+                Slot::Taken | Slot::Waiting => {
+                    *slot = Slot::Decided(Verdict::NotSent(error.clone()));
+                }
+                Slot::Decided(_) => {}
+            }
+        }
+    }
+
+    fn resolve(&mut self, verdict: impl Fn() -> Verdict) {
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Waiting | Slot::Taken => *slot = Slot::Decided(verdict()),
+                Slot::Decided(_) => {}
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        for slot in &mut self.slots {
+            *slot = Slot::Waiting;
+        }
+        self.fate = Fate::Open;
+        self.step = Step::Begin;
+        self.place = Place::Clear;
+        self.opened = Opened::No;
+        self.accepted = 0;
+    }
+
+    fn finish(self, link: &mut Link) {
+        let recipients = self.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Decided(verdict) => Some(verdict),
+            Slot::Waiting | Slot::Taken => None,
+        });
+        let recipients = recipients.collect();
+        link.events.push_back(Event::Finished {
+            id: self.id,
+            recipients,
+        });
+    }
+}
+
+fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {
+    // Ids are given in order, and only the front is ever taken out.
+    let first = transactions.front()?.id.0;
+    transactions.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+}
+
+fn reset_answered(reply: Reply, link: &Link) -> Flow {
+    if reply.code().class() == Class::Completed {
+        return Flow::Continue;
+    }
+    let message = "the server refused RSET, so that no further message can be sent";
+    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
+    Flow::Fail(error.with_reply(reply))
+}
+
+/// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.
+fn is_over_limit(reply: &Reply) -> bool {
+    let full = reply
+        .enhanced()
+        .is_some_and(|code| matches!((code.subject(), code.detail()), (2, 2 | 3) | (3, 1 | 4)));
+    matches!(reply.code().number(), 452 | 552) && !full
+}
+
+fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
+    let verb = super::command::stage_verb(stage);
+    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
+    link.error(Category::Protocol, stage, Party::Server, message)
+        .with_reply(reply)
+}

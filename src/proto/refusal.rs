@@ -1,0 +1,191 @@
+//! What a refusal means: from stage, code and status to a category, and to what to do next.
+
+use super::command::stage_verb;
+use super::extensions::Extensions;
+use super::reply::{Class, EnhancedCode, Reply};
+use super::session::Session;
+use crate::error::{Category, Error, Party, Stage};
+
+/// What of a session bears on the meaning of a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Circumstances {
+    pub(crate) channel: Channel,
+    pub(crate) login: LoginState,
+}
+
+/// How the session is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Channel {
+    #[default]
+    Tls,
+    /// In clear, and STARTTLS is not on offer.
+    Clear,
+    /// In clear, though STARTTLS is on offer.
+    ClearByChoice,
+}
+
+/// Whether somebody is, or is being, logged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LoginState {
+    #[default]
+    WithCredentials,
+    Anonymous,
+}
+
+impl Circumstances {
+    /// The circumstances of a session that is ready.
+    pub(crate) fn of(session: &Session) -> Self {
+        let login = match session.auth() {
+            Some(_) => LoginState::WithCredentials,
+            None => LoginState::Anonymous,
+        };
+        Self {
+            channel: Channel::new(session.tls().is_some(), session.extensions()),
+            login,
+        }
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(tls: bool, extensions: &Extensions) -> Self {
+        match (tls, extensions.offers("STARTTLS")) {
+            (true, _) => Self::Tls,
+            (false, true) => Self::ClearByChoice,
+            (false, false) => Self::Clear,
+        }
+    }
+}
+
+/// The error that a 4yz or 5yz reply at this stage is.
+pub(crate) fn refusal(stage: Stage, reply: &Reply, circumstances: Circumstances) -> Error {
+    let category = categorise(stage, reply, circumstances);
+    let party = match category {
+        Category::Authentication | Category::MessageRefused | Category::RecipientRefused => {
+            Party::Caller
+        }
+        Category::Dns
+        | Category::ConnectionTimeout
+        | Category::ConnectionRefused
+        | Category::ConnectionLost
+        | Category::EncryptionMismatch
+        | Category::StartTlsUnavailable
+        | Category::Certificate
+        | Category::Tls
+        | Category::AuthUnavailable
+        | Category::SenderRefused
+        | Category::RateLimited
+        | Category::Temporary
+        | Category::Protocol
+        | Category::Usage => Party::Server,
+    };
+    let message = match stage {
+        Stage::Greeting => "the server declined service in its greeting".to_owned(),
+        Stage::Resolve
+        | Stage::Connect
+        | Stage::Ehlo
+        | Stage::StartTls
+        | Stage::Handshake
+        | Stage::Auth
+        | Stage::Mail
+        | Stage::Rcpt
+        | Stage::Data
+        | Stage::Body
+        | Stage::Quit => format!("the server refused {}", stage_verb(stage)),
+    };
+    let error = Error::new(category, stage, party, message).with_reply(reply.clone());
+    let error = match hint(category, stage, reply) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    };
+    // A limit that was reached will be lifted, whatever class the server chose.
+    if category == Category::RateLimited {
+        error.with_temporary(true)
+    } else {
+        error
+    }
+}
+
+fn categorise(stage: Stage, reply: &Reply, circumstances: Circumstances) -> Category {
+    let transient = reply.code().class() == Class::Transient;
+    let number = reply.code().number();
+    if number == 530 && circumstances.channel == Channel::ClearByChoice {
+        return Category::StartTlsUnavailable;
+    }
+    if number == 530 && circumstances.login == LoginState::Anonymous {
+        return Category::Authentication;
+    }
+    match stage {
+        Stage::StartTls => Category::StartTlsUnavailable,
+        Stage::Auth => Category::Authentication,
+        Stage::Greeting if !transient => Category::ConnectionRefused,
+        _ if is_rate_limit(reply.enhanced()) => Category::RateLimited,
+        _ if transient => Category::Temporary,
+        Stage::Rcpt if number == 552 && is_full_mailbox(reply.enhanced()) => {
+            Category::RecipientRefused
+        }
+        _ if number == 552 => Category::MessageRefused,
+        Stage::Ehlo | Stage::Mail => Category::SenderRefused,
+        Stage::Rcpt => Category::RecipientRefused,
+        Stage::Data | Stage::Body => Category::MessageRefused,
+        Stage::Resolve | Stage::Connect | Stage::Greeting | Stage::Handshake | Stage::Quit => {
+            Category::Protocol
+        }
+    }
+}
+
+/// x.7.28 (RFC 8617 §7: mail flood) and x.4.5 (RFC 3463: congestion), which large providers give
+/// where a sending limit is reached.
+fn is_rate_limit(enhanced: Option<EnhancedCode>) -> bool {
+    enhanced.is_some_and(|code| matches!((code.subject(), code.detail()), (7, 28) | (4, 5)))
+}
+
+fn is_full_mailbox(enhanced: Option<EnhancedCode>) -> bool {
+    enhanced.is_some_and(|code| (code.subject(), code.detail()) == (2, 2))
+}
+
+fn hint(category: Category, stage: Stage, reply: &Reply) -> Option<&'static str> {
+    let transient = reply.code().class() == Class::Transient;
+    Some(match category {
+        Category::StartTlsUnavailable if reply.code().number() == 530 => {
+            "Switch encryption to STARTTLS: the server offers it and insists on it."
+        }
+        Category::StartTlsUnavailable if transient => {
+            "TLS is not available on this server for now: try again later."
+        }
+        Category::StartTlsUnavailable => {
+            "The server does not start TLS on this port: try implicit TLS on port 465."
+        }
+        Category::Authentication if transient => {
+            "The server cannot check the password for now: try again later."
+        }
+        Category::Authentication if reply.code().number() == 530 => {
+            "The server wants a log-in: give a user name and a password."
+        }
+        Category::Authentication => {
+            "Check user name and password; some providers want an app password, or have \
+             password log-in switched off. If the password is right, another mechanism may work."
+        }
+        Category::ConnectionRefused => {
+            "The server does not take mail from here: check the host, or ask whoever runs it."
+        }
+        Category::RateLimited => "A sending limit is reached: send less, or later.",
+        Category::Temporary => "Try again later.",
+        Category::SenderRefused if stage == Stage::Ehlo => {
+            "Give another EHLO name: a fully-qualified name that resolves to this machine."
+        }
+        Category::SenderRefused => {
+            "Check that the sender's address belongs to this account or server."
+        }
+        Category::RecipientRefused => "Check the recipient's address.",
+        Category::MessageRefused => "Change the message as the server's reply says.",
+        Category::Dns
+        | Category::ConnectionTimeout
+        | Category::ConnectionLost
+        | Category::EncryptionMismatch
+        | Category::Certificate
+        | Category::Tls
+        | Category::AuthUnavailable
+        | Category::Protocol
+        | Category::Usage => return None,
+    })
+}
