@@ -7,19 +7,21 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::body::ENCODED_AHEAD;
-use super::command::{Command, stage_verb};
-use super::config::{Config, Context, Security};
+use super::command::Command;
+use super::config::{Config, Context};
 use super::dialogue::Observer;
-use super::framing::{Framing, FramingError, Statuses};
+use super::event::{Event, Stats};
+use super::fault;
+use super::framing::{Framing, Statuses};
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
 use super::pipeline::{Flow, Pipeline, Quit};
 use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply};
-use super::sasl::{Credentials, MechanismName};
+use super::sasl::Credentials;
 use super::session::{Session, TlsSession, TransportError, TransportErrorKind};
-use super::transaction::{Body, Envelope, SubmitError, SubmitProblem, TransactionId, Verdict};
+use super::transaction::{Body, Envelope, SubmitError, SubmitProblem, TransactionId};
 use crate::error::{Category, Error, Party, Stage};
 
 /// One SMTP connection as a value: no socket, clock, task or random source, and no type parameters.
@@ -116,25 +118,32 @@ impl Connection {
     pub fn receive_eof(&mut self, now: Instant) {
         let message = match self.link.head() {
             None => "the server closed the connection while nothing was asked of it".to_owned(),
-            Some(head) => format!(
-                "the server closed the connection while {} was unanswered",
-                stage_verb(head.stage())
-            ),
+            Some(head) => {
+                format!(
+                    "the server closed the connection {}",
+                    fault::moment(head.stage())
+                )
+            }
         };
-        self.lost(Category::ConnectionLost, message, None, now);
+        self.lost(
+            (Category::ConnectionLost, Party::Network),
+            message,
+            None,
+            now,
+        );
     }
 
     /// The transport has failed.
     pub fn failed(&mut self, cause: TransportError, now: Instant) {
-        let category = match cause.kind {
-            TransportErrorKind::Lost => Category::ConnectionLost,
-            TransportErrorKind::Certificate => Category::Certificate,
-            TransportErrorKind::Tls => Category::Tls,
-            TransportErrorKind::Mismatch => Category::EncryptionMismatch,
-            TransportErrorKind::Protocol => Category::Protocol,
+        let kind = match cause.kind {
+            TransportErrorKind::Lost => (Category::ConnectionLost, Party::Network),
+            TransportErrorKind::Certificate => (Category::Certificate, Party::Server),
+            TransportErrorKind::Tls => (Category::Tls, Party::Server),
+            TransportErrorKind::Mismatch => (Category::EncryptionMismatch, Party::Caller),
+            TransportErrorKind::Protocol => (Category::Protocol, Party::Server),
         };
         let message = cause.message.clone();
-        self.lost(category, message, Some(cause), now);
+        self.lost(kind, message, Some(cause), now);
     }
 
     /// The transport has taken the first `len` octets of [`Self::transmit`].
@@ -165,38 +174,11 @@ impl Connection {
         else {
             return;
         };
-        let message = match self.link.is_waiting() {
-            true => format!("the server did not answer {} in time", stage_verb(stage)),
-            false => format!(
-                "the server stopped reading in the middle of {}",
-                stage_verb(stage)
-            ),
+        let result = match self.link.head() {
+            Some(Expect::Quit) => self.ending(),
+            Some(_) | None => Err(fault::timed_out(stage, &self.link)),
         };
-        let hint = match stage {
-            Stage::Greeting => {
-                "Check host and port. A server that expects TLS from the start stays silent: try \
-                 implicit TLS."
-            }
-            Stage::Resolve
-            | Stage::Connect
-            | Stage::Ehlo
-            | Stage::StartTls
-            | Stage::Handshake
-            | Stage::Auth
-            | Stage::Mail
-            | Stage::Rcpt
-            | Stage::Data
-            | Stage::Body
-            | Stage::Quit => "Try again later, or allow more time.",
-        };
-        if self.link.head() == Some(Expect::Quit) {
-            self.close(self.ending(), now);
-            return;
-        }
-        let error = self
-            .link
-            .error(Category::ConnectionTimeout, stage, Party::Network, message);
-        self.close(Err(error.with_hint(hint)), now);
+        self.close(result, now);
     }
 
     /// Queues a message. What depends on the session comes as an event.
@@ -304,18 +286,19 @@ impl Connection {
 
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() {
-            if self.link.head() == Some(Expect::Greeting) && speaks_tls(self.framing.unfinished()) {
-                self.mismatched(now);
+            let octets = self.framing.unfinished();
+            if self.link.head() == Some(Expect::Greeting) && fault::is_tls(octets) {
+                self.break_off(fault::mismatched, now);
                 return;
             }
-            let statuses = match self.link.head() {
-                Some(Expect::Greeting | Expect::Ehlo | Expect::Helo) => Statuses::Ignore,
-                _ => Statuses::Read,
-            };
-            match self.framing.next(statuses) {
+            let statuses = self.link.head().map(Expect::statuses);
+            match self.framing.next(statuses.unwrap_or(Statuses::Read)) {
                 Ok(Some(reply)) => self.reply(reply, now),
                 Ok(None) => return,
-                Err(fault) => self.malformed(&fault, now),
+                Err(fault) => {
+                    let stage = self.stage();
+                    self.break_off(|link| fault::malformed(&fault, stage, link), now);
+                }
             }
             if self.link.head() == Some(Expect::Handshake) && !self.framing.is_empty() {
                 let rest = self.framing.unfinished().to_vec();
@@ -414,31 +397,14 @@ impl Connection {
             self.close(Err(error), now);
             return;
         }
-        let verb = stage_verb(head.stage());
-        let message = format!("the server answered {verb} before it was sent");
-        let error = self
-            .link
-            .error(Category::Protocol, head.stage(), Party::Server, message);
-        self.close(Err(error.with_reply(reply)), now);
+        let error = fault::early(head.stage(), reply, &self.link);
+        self.close(Err(error), now);
     }
 
     /// A reply to nothing: servers announce so that they close an idle connection.
     fn unasked(&mut self, reply: Reply, now: Instant) {
-        let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
-        let (category, message) = match closing {
-            true => (
-                Category::ConnectionLost,
-                "the server ended the session by itself",
-            ),
-            false => (
-                Category::Protocol,
-                "the server sent a reply that nobody asked for",
-            ),
-        };
-        let error = self
-            .link
-            .error(category, self.stage(), Party::Server, message);
-        self.close(Err(error.with_reply(reply).with_temporary(closing)), now);
+        let error = fault::unasked(self.stage(), reply, &self.link);
+        self.close(Err(error), now);
     }
 
     fn refused(&self, head: Expect, reply: &Reply) -> Error {
@@ -451,78 +417,26 @@ impl Connection {
         refusal(head.stage(), reply, circumstances).with_progress(self.link.progress())
     }
 
-    /// RFC 3207 §4.2 and the advisories since: what is sent in clear behind the 220 is an attack.
+    /// Octets in clear where TLS is due.
     fn injected(&mut self, bytes: &[u8], now: Instant) {
         self.link.dialogue.server_octets(bytes, now);
-        let stage = match self.link.config.security {
-            Security::Implicit => Stage::Handshake,
-            Security::StartTls | Security::Opportunistic | Security::Plaintext => Stage::StartTls,
-        };
-        let message = "octets in clear came where the TLS handshake was due";
-        let error = self
-            .link
-            .error(Category::Protocol, stage, Party::Network, message);
-        let hint = "Somebody on the way may be injecting text. Do not send credentials here.";
-        self.close(Err(error.with_hint(hint)), now);
+        let error = fault::injected(&self.link);
+        self.close(Err(error), now);
     }
 
-    fn mismatched(&mut self, now: Instant) {
-        let octets = self.framing.unfinished().to_vec();
-        self.link.dialogue.server_octets(&octets, now);
-        let message = "the server speaks TLS where a greeting in clear was due";
-        let error = self.link.error(
-            Category::EncryptionMismatch,
-            Stage::Greeting,
-            Party::Caller,
-            message,
-        );
-        self.close(
-            Err(error.with_hint("Switch encryption to TLS (implicit) for this port.")),
-            now,
-        );
-    }
-
-    fn malformed(&mut self, fault: &FramingError, now: Instant) {
-        let octets = self.framing.unfinished().to_vec();
-        self.link.dialogue.server_octets(&octets, now);
-        let stage = self.stage();
-        let message = match fault {
-            FramingError::LineTooLong => "the server sent a reply line that does not end".into(),
-            FramingError::ReplyTooLong => "the server sent a reply that does not end".into(),
-            FramingError::CodesDiffer => {
-                "the lines of one reply of the server have different codes".into()
-            }
-            FramingError::Malformed(line) => match foreign_protocol(line) {
-                Some(protocol) if stage == Stage::Greeting => {
-                    format!("this is no SMTP server: it speaks {protocol}")
-                }
-                Some(_) | None => "the server sent a line that is no SMTP reply".to_owned(),
-            },
-        };
-        let error = self
-            .link
-            .error(Category::Protocol, stage, Party::Server, message);
-        let error = match stage {
-            Stage::Greeting => error.with_hint("Check host and port."),
-            Stage::Resolve
-            | Stage::Connect
-            | Stage::Ehlo
-            | Stage::StartTls
-            | Stage::Handshake
-            | Stage::Auth
-            | Stage::Mail
-            | Stage::Rcpt
-            | Stage::Data
-            | Stage::Body
-            | Stage::Quit => error,
-        };
+    /// What has come cannot be read as replies: it is shown, and the connection closed.
+    fn break_off(&mut self, error: impl FnOnce(&Link) -> Error, now: Instant) {
+        self.link
+            .dialogue
+            .server_octets(self.framing.unfinished(), now);
+        let error = error(&self.link);
         self.close(Err(error), now);
     }
 
     /// The transport is gone. After QUIT that is as good as its reply.
     fn lost(
         &mut self,
-        category: Category,
+        (category, party): (Category, Party),
         message: String,
         cause: Option<TransportError>,
         now: Instant,
@@ -536,17 +450,10 @@ impl Connection {
         }
         // With TLS 1.3 a client is done before the server has judged its certificate.
         let fresh = self.replies_before_tls == Some(self.link.stats().replies);
-        let tls_failure = matches!(category, Category::ConnectionLost | Category::Tls);
-        let (category, stage) = match category {
-            Category::ConnectionLost | Category::Tls if fresh && tls_failure => {
-                (Category::Tls, Stage::Handshake)
-            }
-            category => (category, self.stage()),
-        };
-        let party = match category {
-            Category::ConnectionLost => Party::Network,
-            Category::EncryptionMismatch => Party::Caller,
-            _ => Party::Server,
+        let by_tls = matches!(category, Category::ConnectionLost | Category::Tls);
+        let (category, stage) = match fresh && by_tls {
+            true => (Category::Tls, Stage::Handshake),
+            false => (category, self.stage()),
         };
         let mut error = self.link.error(category, stage, party, message);
         if let Some(cause) = cause {
@@ -575,7 +482,7 @@ impl Connection {
                 Some(SubmitProblem::Closed(error.clone()))
             }
             (Phase::Handshake(_) | Phase::Ready, Quit::Wanted | Quit::Sent) => {
-                Some(SubmitProblem::Closed(ended(self.stage())))
+                Some(SubmitProblem::Closed(fault::told_to_quit(self.stage())))
             }
             (Phase::Handshake(_) | Phase::Ready, Quit::No) if envelope.recipients().is_empty() => {
                 Some(SubmitProblem::NoRecipients)
@@ -605,7 +512,7 @@ impl Connection {
 
     fn close(&mut self, result: Result<(), Error>, now: Instant) {
         let error = match &result {
-            Ok(()) => ended(Stage::Quit),
+            Ok(()) => fault::told_to_quit(Stage::Quit),
             Err(error) => error.clone(),
         };
         // What was asked of the caller is void.
@@ -683,88 +590,4 @@ impl Connection {
             .error(Category::Usage, Stage::Body, Party::Caller, message);
         self.close(Err(error), now);
     }
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A step of the handshake is done: greeting, EHLO, STARTTLS, AUTH.
-    Reached {
-        /// The step.
-        stage: Stage,
-        /// The reply that ended it.
-        reply: Reply,
-    },
-    /// Wrap the socket in TLS, then call [`Connection::tls_established`].
-    StartTls,
-    /// Call [`Connection::credentials`]. No deadline of the peer runs meanwhile.
-    CredentialsWanted {
-        /// The mechanism that will use them.
-        mechanism: MechanismName,
-        /// The refusal, when it asks a second time.
-        previous: Option<Reply>,
-    },
-    /// Transactions can go out.
-    Ready(Session),
-    /// One RCPT was answered.
-    Recipient {
-        /// The transaction.
-        id: TransactionId,
-        /// The recipient's place in the envelope.
-        index: usize,
-        /// RCPT; with LMTP again the body.
-        stage: Stage,
-        /// The answer.
-        reply: Reply,
-    },
-    /// A transaction is over: one verdict a recipient, in envelope order. Exactly once a submission.
-    Finished {
-        /// The transaction.
-        id: TransactionId,
-        /// The verdicts.
-        recipients: Vec<Verdict>,
-    },
-    /// The connection is over. Exactly once, and last.
-    Closed(Result<(), Error>),
-}
-
-/// Counters of one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Times that the client spoke after it had listened: round trips, but for those of TCP and TLS.
-    pub flights: u64,
-    /// Octets that the transport has taken.
-    pub bytes_sent: u64,
-    /// Octets received.
-    pub bytes_received: u64,
-    /// Replies received.
-    pub replies: u64,
-}
-
-/// The first octet of a TLS record: an alert or a handshake message.
-fn speaks_tls(octets: &[u8]) -> bool {
-    matches!(octets.first(), Some(0x15 | 0x16))
-}
-
-/// The protocol that a line is the greeting of.
-fn foreign_protocol(line: &[u8]) -> Option<&'static str> {
-    const BANNERS: [(&[u8], &str); 6] = [
-        (b"HTTP/", "HTTP"),
-        (b"* ", "IMAP"),
-        (b"+OK", "POP3"),
-        (b"-ERR", "POP3"),
-        (b"SSH-", "SSH"),
-        (b"<!DOCTYPE", "HTTP"),
-    ];
-    BANNERS
-        .iter()
-        .find(|(banner, _)| line.starts_with(banner))
-        .map(|(_, protocol)| *protocol)
-}
-
-fn ended(stage: Stage) -> Error {
-    let message = "the connection was told to quit";
-    Error::new(Category::Usage, stage, Party::Caller, message)
 }

@@ -15,8 +15,8 @@ use super::address::Domain;
 use super::auth::{Exchange, Outcome as AuthOutcome, Selection};
 use super::command::Command;
 use super::config::{Config, Context, Login, Security};
-use super::connection::Event;
 use super::dialogue::Dialogue;
+use super::event::Event;
 use super::extensions::Extensions;
 use super::link::{Expect, Link};
 use super::refusal::{Channel, Circumstances, LoginState, refusal};
@@ -185,7 +185,7 @@ fn greeted(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant)
             });
             say_ehlo(link, progress, now)
         }
-        400.. => Step::Fail(refused(Stage::Greeting, &reply, link, progress)),
+        400.. => refused(Stage::Greeting, &reply, link, progress),
         _ => Step::Broken(unexpected(Stage::Greeting, "220", reply, link)),
     }
 }
@@ -206,9 +206,9 @@ fn offered(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant)
             after_ehlo(link, progress, now)
         }
         Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
-        Class::Transient => Step::Fail(refused(Stage::Ehlo, &reply, link, progress)),
+        Class::Transient => refused(Stage::Ehlo, &reply, link, progress),
         Class::Permanent if !(500..510).contains(&reply.code().number()) => {
-            Step::Fail(refused(Stage::Ehlo, &reply, link, progress))
+            refused(Stage::Ehlo, &reply, link, progress)
         }
         Class::Permanent => without_ehlo(&reply, link, progress, now),
     }
@@ -232,9 +232,7 @@ fn without_ehlo(reply: &Reply, link: &mut Link, progress: &Progress, now: Instan
             Step::Fail(error.with_reply(reply.clone()))
         }
         // In TLS a server that knows no EHLO is not the one that offered STARTTLS.
-        Login::Nobody if progress.tls.is_some() => {
-            Step::Fail(refused(Stage::Ehlo, reply, link, progress))
-        }
+        Login::Nobody if progress.tls.is_some() => refused(Stage::Ehlo, reply, link, progress),
         Login::Nobody => {
             link.command(Command::Helo(&progress.hello), Expect::Helo, now);
             Step::Next(Handshake::Helo)
@@ -252,9 +250,7 @@ fn greeted_back(reply: Reply, link: &mut Link, progress: &Progress) -> Step {
             Step::Ready
         }
         Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
-        Class::Transient | Class::Permanent => {
-            Step::Fail(refused(Stage::Ehlo, &reply, link, progress))
-        }
+        Class::Transient | Class::Permanent => refused(Stage::Ehlo, &reply, link, progress),
     }
 }
 
@@ -284,12 +280,14 @@ fn upgrade(reply: Reply, link: &mut Link, progress: &Progress, now: Instant) -> 
             link.expect(Expect::Handshake, now);
             Step::Next(Handshake::Upgrade)
         }
-        421 => Step::Broken(refused(Stage::StartTls, &reply, link, progress)),
         400.. => match link.config.security {
-            Security::Opportunistic => begin_login(link, progress, now),
-            Security::StartTls | Security::Implicit | Security::Plaintext => {
-                Step::Fail(refused(Stage::StartTls, &reply, link, progress))
+            Security::Opportunistic if reply.code().number() != 421 => {
+                begin_login(link, progress, now)
             }
+            Security::StartTls
+            | Security::Opportunistic
+            | Security::Implicit
+            | Security::Plaintext => refused(Stage::StartTls, &reply, link, progress),
         },
         _ => Step::Broken(unexpected(Stage::StartTls, "220", reply, link)),
     }
@@ -344,16 +342,7 @@ fn authenticate(
             });
             Step::Ready
         }
-        AuthOutcome::Refused => {
-            let login = link.config.login.clone();
-            let error = refusal(Stage::Auth, &reply, progress.circumstances(&login))
-                .with_progress(link.progress());
-            if reply.code().number() == 421 {
-                Step::Broken(error)
-            } else {
-                Step::Fail(error)
-            }
-        }
+        AuthOutcome::Refused => refused(Stage::Auth, &reply, link, progress),
         AuthOutcome::Failed(error) => Step::Fail(error),
         AuthOutcome::Broken(error) => Step::Broken(error),
     }
@@ -365,8 +354,15 @@ pub(crate) fn shown(reply: &Reply, head: Expect) -> Option<Reply> {
     challenge.then(|| Dialogue::mask_all(reply))
 }
 
-fn refused(stage: Stage, reply: &Reply, link: &Link, progress: &Progress) -> Error {
-    refusal(stage, reply, progress.circumstances(&link.config.login)).with_progress(link.progress())
+/// The handshake ends by a refusal: with QUIT, unless the server is closing already.
+fn refused(stage: Stage, reply: &Reply, link: &Link, progress: &Progress) -> Step {
+    let circumstances = progress.circumstances(&link.config.login);
+    let error = refusal(stage, reply, circumstances).with_progress(link.progress());
+    if reply.code().number() == 421 {
+        Step::Broken(error)
+    } else {
+        Step::Fail(error)
+    }
 }
 
 fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {

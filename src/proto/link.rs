@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::command::{COMMAND_LINE, Command};
 use super::config::Config;
-use super::connection::{Event, Stats};
 use super::dialogue::Dialogue;
+use super::event::{Event, Stats};
+use super::framing::Statuses;
 use super::output::Output;
 use super::reply::{Code, EnhancedCode, Reply};
 use super::transaction::TransactionId;
@@ -84,6 +85,22 @@ pub(crate) enum Expect {
 }
 
 impl Expect {
+    /// Greeting and EHLO reply have no enhanced status codes (RFC 2034 §3).
+    pub(crate) fn statuses(self) -> Statuses {
+        match self {
+            Self::Greeting | Self::Ehlo | Self::Helo => Statuses::Ignore,
+            Self::StartTls
+            | Self::Handshake
+            | Self::Auth
+            | Self::Mail(_)
+            | Self::Rcpt(..)
+            | Self::Data(_)
+            | Self::Body(_)
+            | Self::Rset
+            | Self::Quit => Statuses::Read,
+        }
+    }
+
     pub(crate) fn stage(self) -> Stage {
         match self {
             Self::Greeting => Stage::Greeting,

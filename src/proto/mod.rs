@@ -11,11 +11,14 @@ mod command;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod dialogue;
+mod event;
 pub(crate) mod extensions;
+mod fault;
 mod framing;
 mod grammar;
 mod handshake;
 mod link;
+mod ongoing;
 mod output;
 pub(crate) mod params;
 mod pipeline;
@@ -33,8 +36,9 @@ pub use config::{
     BehindMessage, Config, Context, InitialResponse, Limits, Login, Pipelining, PlaintextAuth,
     Unadvertised,
 };
-pub use connection::{BodyWriter, Connection, Event, Stats};
+pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};
+pub use event::{Event, Stats};
 pub use extensions::Extensions;
 pub use reply::Class;
 pub use sasl::{MechanismName, MechanismNameError};

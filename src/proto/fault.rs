@@ -1,0 +1,151 @@
+//! What breaks a session, as errors: each says who did what, when, and what to do next.
+
+use super::command::stage_verb;
+use super::config::Security;
+use super::framing::FramingError;
+use super::link::Link;
+use super::reply::{Class, Reply};
+use crate::error::{Category, Error, Party, Stage};
+
+/// The time for this stage has run out.
+pub(crate) fn timed_out(stage: Stage, link: &Link) -> Error {
+    let message = match link.is_waiting() {
+        true => format!("the time ran out {}", moment(stage)),
+        false => "the server stopped reading what was sent".to_owned(),
+    };
+    let hint = match stage {
+        Stage::Greeting => {
+            "Check host and port. A server that expects TLS from the start stays silent: try \
+             implicit TLS."
+        }
+        Stage::Resolve
+        | Stage::Connect
+        | Stage::Ehlo
+        | Stage::StartTls
+        | Stage::Handshake
+        | Stage::Auth
+        | Stage::Mail
+        | Stage::Rcpt
+        | Stage::Data
+        | Stage::Body
+        | Stage::Quit => "Try again later, or allow more time.",
+    };
+    link.error(Category::ConnectionTimeout, stage, Party::Network, message)
+        .with_hint(hint)
+}
+
+/// A reply to something that was not sent to its end.
+pub(crate) fn early(stage: Stage, reply: Reply, link: &Link) -> Error {
+    let message = format!(
+        "the server answered {} before it was sent",
+        stage_verb(stage)
+    );
+    link.error(Category::Protocol, stage, Party::Server, message)
+        .with_reply(reply)
+}
+
+/// A reply to nothing. A server that closes an idle connection announces it so.
+pub(crate) fn unasked(stage: Stage, reply: Reply, link: &Link) -> Error {
+    let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
+    let (category, message) = match closing {
+        true => (
+            Category::ConnectionLost,
+            "the server ended the session by itself",
+        ),
+        false => (
+            Category::Protocol,
+            "the server sent a reply that nobody asked for",
+        ),
+    };
+    let error = link
+        .error(category, stage, Party::Server, message)
+        .with_reply(reply);
+    error.with_temporary(closing)
+}
+
+/// RFC 3207 §4.2 and the advisories since: what is sent in clear behind the 220 is an attack.
+pub(crate) fn injected(link: &Link) -> Error {
+    let stage = match link.config.security {
+        Security::Implicit => Stage::Handshake,
+        Security::StartTls | Security::Opportunistic | Security::Plaintext => Stage::StartTls,
+    };
+    let message = "octets in clear came where the TLS handshake was due";
+    let error = link.error(Category::Protocol, stage, Party::Network, message);
+    error.with_hint("Somebody on the way may be injecting text: do not send credentials here.")
+}
+
+/// TLS where a greeting in clear was due.
+pub(crate) fn mismatched(link: &Link) -> Error {
+    let (category, stage) = (Category::EncryptionMismatch, Stage::Greeting);
+    let message = "the server speaks TLS where a greeting in clear was due";
+    let error = link.error(category, stage, Party::Caller, message);
+    error.with_hint("Switch encryption to TLS (implicit) for this port.")
+}
+
+/// Octets that are no reply.
+pub(crate) fn malformed(fault: &FramingError, stage: Stage, link: &Link) -> Error {
+    let message = match fault {
+        FramingError::LineTooLong => "the server sent a reply line that does not end".to_owned(),
+        FramingError::ReplyTooLong => "the server sent a reply that does not end".to_owned(),
+        FramingError::CodesDiffer => {
+            "the lines of one reply of the server have different codes".to_owned()
+        }
+        FramingError::Malformed(line) => match foreign_protocol(line) {
+            Some(protocol) if stage == Stage::Greeting => {
+                format!("this is no SMTP server: it speaks {protocol}")
+            }
+            Some(_) | None => "the server sent a line that is no SMTP reply".to_owned(),
+        },
+    };
+    let error = link.error(Category::Protocol, stage, Party::Server, message);
+    if stage == Stage::Greeting {
+        error.with_hint("Check host and port.")
+    } else {
+        error
+    }
+}
+
+/// The connection takes nothing more.
+pub(crate) fn told_to_quit(stage: Stage) -> Error {
+    let message = "the connection was told to quit";
+    Error::new(Category::Usage, stage, Party::Caller, message)
+}
+
+/// When something happened, as a clause.
+pub(crate) fn moment(stage: Stage) -> String {
+    match stage {
+        Stage::Greeting => "before the server's greeting".to_owned(),
+        Stage::Handshake => "during the TLS handshake".to_owned(),
+        Stage::Resolve
+        | Stage::Connect
+        | Stage::Ehlo
+        | Stage::StartTls
+        | Stage::Auth
+        | Stage::Mail
+        | Stage::Rcpt
+        | Stage::Data
+        | Stage::Body
+        | Stage::Quit => format!("while {} was unanswered", stage_verb(stage)),
+    }
+}
+
+/// The first octet of a TLS record: an alert or a handshake message.
+pub(crate) fn is_tls(octets: &[u8]) -> bool {
+    matches!(octets.first(), Some(0x15 | 0x16))
+}
+
+/// The protocol that a line is the greeting of.
+fn foreign_protocol(line: &[u8]) -> Option<&'static str> {
+    const BANNERS: [(&[u8], &str); 6] = [
+        (b"HTTP/", "HTTP"),
+        (b"* ", "IMAP"),
+        (b"+OK", "POP3"),
+        (b"-ERR", "POP3"),
+        (b"SSH-", "SSH"),
+        (b"<!DOCTYPE", "HTTP"),
+    ];
+    BANNERS
+        .iter()
+        .find(|(banner, _)| line.starts_with(banner))
+        .map(|(_, protocol)| *protocol)
+}

@@ -1,0 +1,285 @@
+//! One transaction on its way: what the sender has still to say for it, and what is known of its
+//! recipients.
+
+use std::time::Instant;
+
+use super::body::ContentCursor;
+use super::command::{Command, Utf8Param};
+use super::event::Event;
+use super::link::{Expect, Link};
+use super::pipeline::Flow;
+use super::preflight;
+use super::reply::{Class, Reply};
+use super::stream::StreamState;
+use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
+use crate::error::{Category, Error, Party, Stage};
+
+/// A transaction between its submission and its verdicts.
+pub(super) struct Transaction {
+    pub(super) id: TransactionId,
+    pub(super) envelope: Envelope,
+    pub(super) work: Work,
+    pub(super) step: Step,
+    pub(super) fate: Fate,
+    pub(super) slots: Vec<Slot>,
+    /// Recipients accepted at RCPT.
+    pub(super) accepted: usize,
+    /// RCPT replies still due.
+    pub(super) unanswered: usize,
+    /// Replies still due.
+    pub(super) outstanding: usize,
+    pub(super) place: Place,
+    pub(super) opened: Opened,
+}
+
+/// What a transaction is for.
+pub(super) enum Work {
+    Send(Body),
+    Probe,
+}
+
+/// What the sender does next for a transaction.
+pub(super) enum Step {
+    Begin,
+    Recipients(usize),
+    Commit,
+    AwaitData,
+    Whole(ContentCursor),
+    Streamed(StreamState),
+    /// It will begin again once its last reply is there.
+    Restarting,
+    Ended,
+}
+
+/// What will become of a transaction.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Replies decide.
+    Open,
+    /// Every recipient's verdict is there; the replies still due are read and dropped.
+    Decided,
+    /// It began behind a message, and the server would not have it: it begins again.
+    Restart,
+    /// The caller gave it up.
+    Cancelled(Error),
+}
+
+/// What is known of one recipient.
+pub(super) enum Slot {
+    Waiting,
+    /// RCPT was accepted.
+    Taken,
+    Decided(Verdict),
+}
+
+/// Whether MAIL was sent behind an unanswered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Clear,
+    BehindMessage,
+}
+
+/// Whether the server has this transaction open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    No,
+    Yes,
+    /// Perhaps, but a RSET is on its way or will be.
+    Reset,
+}
+
+impl Transaction {
+    /// RCPT for the next recipient that still needs one.
+    pub(super) fn recipient(&mut self, index: usize, link: &mut Link, now: Instant) -> Step {
+        let waiting = self
+            .slots
+            .iter()
+            .skip(index)
+            .position(|slot| matches!(slot, Slot::Waiting));
+        let Some(index) = waiting.map(|ahead| index + ahead) else {
+            return Step::Commit;
+        };
+        let recipient = &self.envelope.recipients()[index];
+        let command = Command::Rcpt(recipient.mailbox(), recipient.params());
+        link.command(command, Expect::Rcpt(self.id, index), now);
+        self.outstanding += 1;
+        self.unanswered += 1;
+        Step::Recipients(index + 1)
+    }
+
+    /// Gives recipients that this session cannot name their verdict, and counts the others.
+    pub(super) fn leave_out_foreign(&mut self, utf8: Utf8Param, link: &Link) -> usize {
+        if utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
+            for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
+                if !recipient.mailbox().is_ascii() {
+                    let error = preflight::foreign_recipient(recipient.mailbox(), link);
+                    *slot = Slot::Decided(Verdict::NotSent(error));
+                }
+            }
+        }
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Waiting))
+            .count()
+    }
+
+    /// Why DATA is not sent although every RCPT has its reply.
+    pub(super) fn nothing_to_send(&self, link: &Link) -> Option<Error> {
+        let refusal = self.slots.iter().find_map(|slot| match slot {
+            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => {
+                Some(reply.clone())
+            }
+            Slot::Decided(Verdict::Accepted(_) | Verdict::NotSent(_) | Verdict::InDoubt(_))
+            | Slot::Waiting
+            | Slot::Taken => None,
+        });
+        let complete = self.accepted == self.slots.len();
+        let all_or_nothing = self.envelope.commitment() == Commitment::AllOrNothing;
+        if self.accepted > 0 && (complete || !all_or_nothing) {
+            return None;
+        }
+        let category = match refusal.as_ref().map(|reply| reply.code().class()) {
+            Some(Class::Transient) => Category::Temporary,
+            Some(Class::Permanent | Class::Completed | Class::Intermediate) | None => {
+                Category::RecipientRefused
+            }
+        };
+        let message = "another recipient was refused, and the message was for all or for nobody";
+        let error = link.error(category, Stage::Rcpt, Party::Caller, message);
+        Some(match refusal {
+            Some(reply) => error.with_reply(reply),
+            None => error,
+        })
+    }
+
+    /// The server asks for the message.
+    pub(super) fn data_invited(&mut self, link: &mut Link, now: Instant) -> Flow {
+        match &self.fate {
+            Fate::Open if self.accepted > 0 => {
+                link.expect_body(self.id);
+                self.outstanding += 1;
+                self.step = match &self.work {
+                    Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content)),
+                    Work::Send(Body::Streamed(streamed)) => {
+                        Step::Streamed(StreamState::new(streamed))
+                    }
+                    Work::Probe => Step::Ended,
+                };
+                Flow::Continue
+            }
+            Fate::Restart => {
+                let message = "the server refused MAIL, then asked for the message";
+                Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
+            }
+            Fate::Cancelled(error) if self.accepted > 0 => Flow::Close(error.clone()),
+            // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
+            Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
+                if matches!(self.fate, Fate::Open) {
+                    self.fate = Fate::Decided;
+                }
+                link.lone_dot(self.id, now);
+                self.outstanding += 1;
+                self.step = Step::Ended;
+                Flow::Continue
+            }
+        }
+    }
+
+    /// The rest of the envelope need not be sent. (DATA, once sent, is waited for.)
+    pub(super) fn stop_envelope(&mut self) {
+        if matches!(
+            self.step,
+            Step::Recipients(_) | Step::Commit | Step::Restarting
+        ) {
+            self.step = Step::Ended;
+        }
+    }
+
+    /// The server would not have it here: what it still answers is dropped.
+    pub(super) fn restart_later(&mut self) {
+        self.fate = Fate::Restart;
+        if matches!(self.step, Step::Recipients(_) | Step::Commit) {
+            self.step = Step::Restarting;
+        }
+    }
+
+    /// The message was accepted, for whoever was accepted before.
+    pub(super) fn accept(&mut self, reply: &Reply) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::Accepted(reply.clone()));
+        }
+    }
+
+    /// A refusal for everybody who has no verdict yet.
+    pub(super) fn refuse(&mut self, stage: Stage, reply: &Reply) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::Refused {
+                stage,
+                reply: reply.clone(),
+            });
+            self.fate = Fate::Decided;
+        }
+    }
+
+    /// Not sent, for everybody who has no verdict yet.
+    pub(super) fn decide(&mut self, error: &Error) {
+        self.resolve(|| Verdict::NotSent(error.clone()));
+        self.fate = Fate::Decided;
+    }
+
+    /// What was cancelled is decided when its last reply is there.
+    pub(super) fn give_up(&mut self) {
+        if let Fate::Cancelled(error) = &self.fate {
+            let error = error.clone();
+            self.decide(&error);
+        }
+    }
+
+    /// The connection is over.
+    pub(super) fn close(&mut self, body_is_sent: bool, error: &Error) {
+        self.give_up();
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Taken if body_is_sent => {
+                    *slot = Slot::Decided(Verdict::InDoubt(error.clone()));
+                }
+                Slot::Taken | Slot::Waiting => {
+                    *slot = Slot::Decided(Verdict::NotSent(error.clone()));
+                }
+                Slot::Decided(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn resolve(&mut self, verdict: impl Fn() -> Verdict) {
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Waiting | Slot::Taken => *slot = Slot::Decided(verdict()),
+                Slot::Decided(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        for slot in &mut self.slots {
+            *slot = Slot::Waiting;
+        }
+        self.fate = Fate::Open;
+        self.step = Step::Begin;
+        self.place = Place::Clear;
+        self.opened = Opened::No;
+        self.accepted = 0;
+    }
+
+    pub(super) fn finish(self, link: &mut Link) {
+        let recipients = self.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Decided(verdict) => Some(verdict),
+            Slot::Waiting | Slot::Taken => None,
+        });
+        let recipients = recipients.collect();
+        link.events.push_back(Event::Finished {
+            id: self.id,
+            recipients,
+        });
+    }
+}
