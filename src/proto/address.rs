@@ -77,6 +77,9 @@ impl FromStr for Mailbox {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.contains(char::is_control) {
+            return Err(AddressError::new(text, "it has a control character"));
+        }
         match grammar::mailbox(text.as_bytes()) {
             Ok(at) if u32::try_from(text.len()).is_ok() => Ok(Self {
                 text: text.into(),

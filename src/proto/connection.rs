@@ -286,6 +286,10 @@ impl Connection {
 
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() {
+            if self.link.head().is_none() && !self.framing.is_empty() {
+                // What the replies before call for, as if this had come in a piece of its own.
+                self.advance(now);
+            }
             let octets = self.framing.unfinished();
             if self.link.head() == Some(Expect::Greeting) && fault::is_tls(octets) {
                 self.break_off(fault::mismatched, now);

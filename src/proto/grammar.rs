@@ -215,8 +215,11 @@ fn sub_domain(text: &[u8]) -> Parsed<'_, &[u8]> {
     Ok((rest, label))
 }
 
+/// The grammar's `dcontent` without what would end or begin a path: no literal that is registered
+/// has it.
 fn address_literal(text: &[u8]) -> Parsed<'_, &[u8]> {
-    let dcontent = take_while1(|b| matches!(b, 33..=90 | 94..=126));
+    let dcontent =
+        take_while1(|b| matches!(b, 33..=90 | 94..=126) && !matches!(b, b'<' | b'>' | b'@' | b'"'));
     let (rest, literal) = delimited(char('['), dcontent, char(']')).parse(text)?;
     let text = str::from_utf8(literal).map_err(|_| nom::Err::Error(()))?;
     let valid = match text.split_once(':') {

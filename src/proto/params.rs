@@ -75,7 +75,10 @@ impl Param {
         if OWN.iter().any(|own| own.eq_ignore_ascii_case(keyword)) {
             return Err(ParamError::new(keyword, "the engine writes it itself"));
         }
-        if value.is_some_and(|value| !grammar::is_param_value(value.as_bytes())) {
+        let sendable = |value: &str| {
+            grammar::is_param_value(value.as_bytes()) && !value.contains(char::is_control)
+        };
+        if value.is_some_and(|value| !sendable(value)) {
             return Err(ParamError::new(
                 keyword,
                 "its value is empty, or has a space, '=' or a control character",
