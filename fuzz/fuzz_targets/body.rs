@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use ehlo::proto::Config;
 use ehlo::{BareNewlines, Content, Security};
 use ehlo_fuzz::Peer;
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     if content.facts().nul.is_some() {
         return; // DATA cannot carry it
     }
-    let mut peer = Peer::new(Security::Plaintext, Instant::now());
+    let mut peer = Peer::new(Config::new(Security::Plaintext), Instant::now());
     peer.submit(content.clone());
     for reply in [
         "220 x\r\n",

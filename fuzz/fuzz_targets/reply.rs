@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use ehlo::proto::Config;
 use ehlo::{BareNewlines, Content, Security};
 use ehlo_fuzz::{Chunks, Peer};
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     let now = Instant::now();
     let [whole, octets] = [Chunks::Whole, Chunks::Octets].map(|chunks| {
-        let mut peer = Peer::new(Security::Opportunistic, now);
+        let mut peer = Peer::new(Config::new(Security::Opportunistic), now);
         let content = Content::check("Subject: x\r\n\r\n.\r\n", BareNewlines::Reject);
         peer.submit(content.expect("clean"));
         peer.play(input, chunks);

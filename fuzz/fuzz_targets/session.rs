@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use ehlo::Security;
-use ehlo_fuzz::{Chunks, Peer};
+use ehlo_fuzz::{Chunks, Peer, with_login};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
         2 => Security::Opportunistic,
         _ => Security::Plaintext,
     };
-    let mut peer = Peer::new(security, Instant::now());
+    let mut peer = Peer::new(with_login(security), Instant::now());
     peer.play(input, Chunks::Whole);
     // In clear no secret may leave, in whatever form AUTH carries it.
     if security == Security::Plaintext {

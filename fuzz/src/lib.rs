@@ -13,7 +13,15 @@ use ehlo::proto::{
     Config, Connection, Context, Event, TlsSession, TransactionId, TransportError,
     TransportErrorKind, Verification,
 };
-use ehlo::{BareNewlines, Body, Content, Credentials, Envelope, Mailbox, Security, Streamed};
+use ehlo::{
+    BareNewlines, Body, Content, Credentials, Envelope, Error, Mailbox, Security, Streamed, Verdict,
+};
+
+/// A policy with somebody who logs in.
+pub fn with_login(security: Security) -> Config {
+    let credentials = Credentials::password("alice", "password").expect("no control characters");
+    Config::new(security).with_credentials(credentials)
+}
 
 /// How a run of the server's octets reaches the client.
 #[derive(Clone, Copy)]
@@ -34,10 +42,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(security: Security, now: Instant) -> Self {
-        let credentials =
-            Credentials::password("alice", "password").expect("no control characters");
-        let config = Config::new(security).with_credentials(credentials);
+    pub fn new(config: Config, now: Instant) -> Self {
+        let security = config.security;
         let mut connection = Connection::new(Arc::new(config), Context::new(None, [7; 32]), now);
         if security == Security::Implicit {
             connection.tls_established(tls(), now);
@@ -163,7 +169,7 @@ impl Peer {
 
     fn event(&mut self, event: Event) {
         assert!(!self.closed, "{event:?} behind the end");
-        self.events.push(format!("{event:?}"));
+        self.events.push(digest(&event));
         match event {
             Event::StartTls => self.connection.tls_established(tls(), self.now),
             Event::Finished { id, .. } => self.finished.push(id),
@@ -186,6 +192,27 @@ impl Peer {
             self.connection.sent(taken, self.now);
         }
         taken > 0
+    }
+}
+
+/// All of an event but the dialogue in its errors: that ends where the error was found, and octets
+/// that nobody asked for are an error at the first of them.
+fn digest(event: &Event) -> String {
+    let error = |error: &Error| {
+        let (category, stage, party) = (error.category(), error.stage(), error.party());
+        format!("{category} {stage} {party} {error}")
+    };
+    match event {
+        Event::Finished { id, recipients } => {
+            let verdicts = recipients.iter().map(|verdict| match verdict {
+                Verdict::NotSent(cause) => format!("not sent: {}; ", error(cause)),
+                Verdict::InDoubt(cause) => format!("in doubt: {}; ", error(cause)),
+                other => format!("{other:?}; "),
+            });
+            format!("Finished {id}: {}", verdicts.collect::<String>())
+        }
+        Event::Closed(Err(cause)) => format!("Closed: {}", error(cause)),
+        other => format!("{other:?}"),
     }
 }
 
