@@ -1,9 +1,17 @@
 //! An asynchronous SMTP client engine.
 
 mod error;
+#[cfg(feature = "tokio")]
+pub mod net;
 pub mod proto;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 
 pub use error::{Category, Error, Party, Progress, Stage};
+#[cfg(feature = "tokio")]
+pub use net::client::{Client, Delivery};
+#[cfg(feature = "tokio")]
+pub use net::config::ClientConfig;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;

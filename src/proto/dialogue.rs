@@ -73,12 +73,7 @@ impl Dialogue {
 
     /// A reply that came.
     pub(crate) fn server(&mut self, reply: &Reply, now: Instant) {
-        for line in reply
-            .raw()
-            .split(|&b| b == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+        for line in reply.whole_lines() {
             self.recent.push(Side::Server, line);
             if let Some(observer) = &mut self.observer {
                 observer.observe(Entry::Server(&printable(line)), now);

@@ -39,7 +39,8 @@ impl Reply {
 
     /// The text of each line, without its code and line end, as the server sent it.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        raw_lines(&self.raw)
+        self.whole_lines()
+            .map(|line| line.get(4..).unwrap_or_default())
     }
 
     /// All text as one line: lines joined by a space, an enhanced status code stripped from each
@@ -62,6 +63,17 @@ impl Reply {
     /// Whether the server took the command: 2yz or 3yz.
     pub fn is_positive(&self) -> bool {
         matches!(self.code.class(), Class::Completed | Class::Intermediate)
+    }
+
+    /// Each line with its code, without its line end.
+    pub(crate) fn whole_lines(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.raw[..];
+        std::iter::from_fn(move || {
+            let end = memchr(b'\n', rest)?;
+            let line = &rest[..end];
+            rest = &rest[end + 1..];
+            Some(line.strip_suffix(b"\r").unwrap_or(line))
+        })
     }
 
     /// The octets as they came, line ends included.
@@ -192,18 +204,6 @@ impl fmt::Debug for EnhancedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// Texts of complete reply lines: between the code with its separator and the line end.
-fn raw_lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = raw;
-    std::iter::from_fn(move || {
-        let end = memchr(b'\n', rest)?;
-        let line = &rest[..end];
-        rest = &rest[end + 1..];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Some(line.get(4..).unwrap_or_default())
-    })
 }
 
 /// The line behind a leading `class.subject.detail`, if it has one.

@@ -1,1 +1,6 @@
 //! Integration tests: one binary, a module a subject.
+
+#[cfg(feature = "tokio")]
+mod net;
+#[cfg(feature = "sandbox")]
+mod tls;

@@ -1,0 +1,108 @@
+//! What a certificate says, for people.
+
+use std::net::IpAddr;
+
+use tokio_rustls::rustls::crypto::hash::Hash;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::proto::session::Certificate;
+
+/// The facts of a certificate in DER. Of one that cannot be read only the fingerprint is known.
+pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
+    let mut fingerprint = [0; 32];
+    for (to, from) in fingerprint.iter_mut().zip(sha256.hash(der).as_ref()) {
+        *to = *from;
+    }
+    let mut certificate = Certificate::new(fingerprint);
+    if let Ok((_, parsed)) = X509Certificate::from_der(der) {
+        certificate.subject = printable(&parsed.subject().to_string());
+        certificate.issuer = printable(&parsed.issuer().to_string());
+        certificate.names = names(&parsed);
+        certificate.not_before = parsed.validity().not_before.timestamp();
+        certificate.not_after = parsed.validity().not_after.timestamp();
+    }
+    certificate
+}
+
+/// Octets as hexadecimal digits in lower case.
+pub(super) fn hexadecimal(octets: &[u8]) -> String {
+    use std::fmt::Write;
+    octets.iter().fold(String::new(), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+/// Seconds since 1970 as a date in UTC, such as `2026-11-24`.
+pub(super) fn date(seconds: u64) -> String {
+    // Days to a date of the proleptic Gregorian calendar, by eras of 400 years that begin in March.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let (month, next_year) = match shifted_month {
+        0..10 => (shifted_month + 3, 0),
+        _ => (shifted_month - 9, 1),
+    };
+    let year = era * 400 + year_of_era + next_year;
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(printable(name)),
+            GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(four) = <[u8; 4]>::try_from(octets) {
+        return Some(four.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// A peer's text without control characters.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_a_date() {
+        for (seconds, expected) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (1_709_164_800, "2024-02-29"),
+            (1_735_689_599, "2024-12-31"),
+            (1_735_689_600, "2025-01-01"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn octets_become_digits() {
+        assert_eq!(hexadecimal(&[0, 15, 255]), "000fff");
+    }
+}

@@ -1,0 +1,181 @@
+//! What a client needs to know before it connects.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+#[cfg(feature = "tls")]
+use super::tls::TlsOptions;
+use crate::proto::config::{BehindMessage, Config, Security};
+use crate::proto::reply::Reply;
+use crate::proto::sasl::{Credentials, MechanismName};
+
+/// Where to connect, how to secure it, and who logs in.
+///
+/// Reuse one configuration (a clone is enough) for all connections to a server: they then resume
+/// each other's TLS sessions, and remember that the server refuses transactions behind an unanswered
+/// message ([`crate::proto::Session::refuses_behind_message`]).
+///
+/// ```
+/// use ehlo::{ClientConfig, Credentials, Security};
+///
+/// let config = ClientConfig::new("mail.example.org", Security::StartTls)
+///     .with_credentials(Credentials::password("alice", "secret")?);
+/// assert_eq!(config.port, 587);
+/// # Ok::<(), ehlo::CredentialsError>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// The server: a host name or an IP address.
+    pub host: String,
+    /// The server's port. Default: the one that goes with the security (465, 587 or 25).
+    pub port: u16,
+    /// The name that the certificate must have. Default `None`: the host.
+    pub certificate_name: Option<String>,
+    /// The policy of the session: security, log-in, time-outs.
+    pub session: Config,
+    /// Whom to trust.
+    #[cfg(feature = "tls")]
+    pub tls: TlsOptions,
+    /// How long resolving and connecting may take together. Default 30 seconds: several addresses
+    /// fit in, and a person still waits for it.
+    pub connect_timeout: Duration,
+    /// The local address to connect from. Default `None`: the system's choice.
+    pub source_address: Option<IpAddr>,
+    /// Who is asked where the session's log-in is `Login::Ask`. Default `None`: nobody, and the
+    /// connection fails there.
+    pub credentials: Option<Arc<dyn CredentialSource>>,
+    lessons: Arc<Lessons>,
+}
+
+impl ClientConfig {
+    /// A configuration for this host, with the port that goes with the security.
+    pub fn new(host: impl Into<String>, security: Security) -> Self {
+        Self {
+            host: host.into(),
+            port: security.default_port(),
+            certificate_name: None,
+            session: Config::new(security),
+            #[cfg(feature = "tls")]
+            tls: TlsOptions::default(),
+            connect_timeout: Duration::from_secs(30),
+            source_address: None,
+            credentials: None,
+            lessons: Arc::default(),
+        }
+    }
+
+    /// With another port.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// With the name that the certificate must have, where that is not the host.
+    #[must_use]
+    pub fn with_certificate_name(mut self, name: impl Into<String>) -> Self {
+        self.certificate_name = Some(name.into());
+        self
+    }
+
+    /// With credentials to log in with.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.session = self.session.with_credentials(credentials);
+        self
+    }
+
+    /// With somebody to ask for credentials, where the session's log-in is `Login::Ask`.
+    #[must_use]
+    pub fn with_credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
+        self.credentials = Some(source);
+        self
+    }
+
+    /// With another policy of the session. The port stays as it is.
+    #[must_use]
+    pub fn with_session(mut self, session: Config) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// With other TLS options.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// With another time for resolving and connecting together.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
+        self
+    }
+
+    /// With a local address to connect from.
+    #[must_use]
+    pub fn with_source_address(mut self, source_address: IpAddr) -> Self {
+        self.source_address = Some(source_address);
+        self
+    }
+
+    /// The session's policy for the next connection, with what earlier ones have learnt.
+    pub(super) fn next_session(&self) -> Config {
+        let mut session = self.session.clone();
+        if self.lessons.refuses_behind_message.load(Ordering::Relaxed) {
+            session.behind_message = BehindMessage::Wait;
+        }
+        session
+    }
+
+    pub(super) fn lessons(&self) -> Arc<Lessons> {
+        Arc::clone(&self.lessons)
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ClientConfig");
+        debug
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("certificate_name", &self.certificate_name)
+            .field("session", &self.session);
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug
+            .field("connect_timeout", &self.connect_timeout)
+            .field("source_address", &self.source_address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives credentials when a session asks for them: to fetch a token, or to ask a person.
+pub trait CredentialSource: Send + Sync {
+    /// Credentials for this mechanism, or `None` to give up. `previous` is the refusal, when they
+    /// are asked for a second time.
+    fn credentials(&self, mechanism: MechanismName, previous: Option<Reply>) -> CredentialsFuture;
+}
+
+/// What [`CredentialSource::credentials`] returns.
+pub type CredentialsFuture = Pin<Box<dyn Future<Output = Option<Credentials>> + Send>>;
+
+/// What connections have learnt about a server, for those after them.
+#[derive(Debug, Default)]
+pub(super) struct Lessons {
+    refuses_behind_message: AtomicBool,
+}
+
+impl Lessons {
+    pub(super) fn note_refusal_behind_message(&self) {
+        self.refuses_behind_message.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,342 @@
+//! Connecting to the first of a host's addresses that answers (RFC 8305, Happy Eyeballs).
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::config::ClientConfig;
+use super::resolve::{resolve, timed_out};
+use crate::error::{Category, Error, Party, Stage};
+
+/// Resolves the host and connects, within the configured time. TCP_NODELAY is set before the first
+/// octet: a message must not wait for the acknowledgement of what was sent before it.
+///
+/// # Errors
+/// No address, or none that answers: the message names every attempt and what came of it.
+pub(super) async fn dial(config: &ClientConfig) -> Result<TcpStream, Error> {
+    let deadline = deadline(config.connect_timeout);
+    let addresses = timeout_at(deadline, resolve(&config.host, config.port))
+        .await
+        .map_err(|_| timed_out(&config.host))??;
+    let addresses = reachable(config, interleave(addresses))?;
+    let source = config.source_address;
+    let mut race = Race::new(addresses, move |address| open(address, source));
+    match timeout_at(deadline, race.run()).await {
+        Ok(Some(stream)) => Ok(stream),
+        Ok(None) => Err(failure(config, &race.failures, &[])),
+        Err(_) => {
+            let unanswered: Vec<SocketAddr> = race.unanswered().collect();
+            Err(failure(config, &race.failures, &unanswered))
+        }
+    }
+}
+
+/// Attempts to connect that overlap: the first to succeed wins, and the others are closed before
+/// anything was sent on them.
+struct Race<C, F> {
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<(SocketAddr, Pin<Box<F>>)>,
+    failures: Vec<(SocketAddr, io::Error)>,
+    connect: C,
+}
+
+impl<C, F, T> Race<C, F>
+where
+    C: FnMut(SocketAddr) -> F,
+    F: Future<Output = io::Result<T>>,
+{
+    fn new(addresses: Vec<SocketAddr>, connect: C) -> Self {
+        Self {
+            waiting: addresses.into(),
+            running: Vec::new(),
+            failures: Vec::new(),
+            connect,
+        }
+    }
+
+    /// The winner; `None` when every attempt has failed. The losers are dropped with it.
+    async fn run(&mut self) -> Option<T> {
+        let mut delay = pin!(sleep_until(Instant::now()));
+        let winner = poll_fn(|cx| {
+            loop {
+                let before = self.failures.len();
+                let mut index = 0;
+                while let Some((address, attempt)) = self.running.get_mut(index) {
+                    match attempt.as_mut().poll(cx) {
+                        Poll::Ready(Ok(connected)) => return Poll::Ready(Some(connected)),
+                        Poll::Ready(Err(error)) => {
+                            self.failures.push((*address, error));
+                            drop(self.running.remove(index));
+                        }
+                        Poll::Pending => index += 1,
+                    }
+                }
+                let failed = self.failures.len() > before;
+                if self.waiting.is_empty() && self.running.is_empty() {
+                    return Poll::Ready(None);
+                }
+                // The next one starts when its time has come, or at once after a failure.
+                let due = failed || self.running.is_empty() || delay.as_mut().poll(cx).is_ready();
+                let Some(address) = self.waiting.front().copied().filter(|_| due) else {
+                    return Poll::Pending;
+                };
+                self.waiting.pop_front();
+                self.running
+                    .push((address, Box::pin((self.connect)(address))));
+                delay.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
+            }
+        })
+        .await;
+        if winner.is_some() {
+            self.running.clear();
+        }
+        winner
+    }
+
+    /// Attempts that were still running, and addresses that had no turn.
+    fn unanswered(&self) -> impl Iterator<Item = SocketAddr> {
+        self.running.iter().map(|(address, _)| *address)
+    }
+}
+
+/// The two families in turn, the resolver's first choice first (RFC 8305 §4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
+        return addresses;
+    };
+    let (preferred, other): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first);
+    let mut mixed = Vec::with_capacity(preferred.len() + other.len());
+    let (mut preferred, mut other) = (preferred.into_iter(), other.into_iter());
+    loop {
+        match (preferred.next(), other.next()) {
+            (None, None) => return mixed,
+            (one, two) => mixed.extend(one.into_iter().chain(two)),
+        }
+    }
+}
+
+/// So long from now; a time that no clock can tell is as good as none.
+fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + NEVER)
+}
+
+/// The addresses that the source address can reach.
+fn reachable(
+    config: &ClientConfig,
+    mut addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, Error> {
+    let Some(source) = config.source_address else {
+        return Ok(addresses);
+    };
+    addresses.retain(|address| address.is_ipv6() == source.is_ipv6());
+    if addresses.is_empty() {
+        return Err(Error::new(
+            Category::Usage,
+            Stage::Connect,
+            Party::Caller,
+            format!(
+                "{} has no address of the same family as the source address {source}",
+                config.host
+            ),
+        ));
+    }
+    Ok(addresses)
+}
+
+async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_nodelay(true)?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(address).await
+}
+
+fn failure(
+    config: &ClientConfig,
+    failures: &[(SocketAddr, io::Error)],
+    unanswered: &[SocketAddr],
+) -> Error {
+    let silent = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    let answered = failures.iter().any(|(_, error)| !silent(error));
+    let (category, party) = match (unanswered.is_empty(), answered) {
+        (true, true) => (Category::ConnectionRefused, Party::Server),
+        (true, false) | (false, _) => (Category::ConnectionTimeout, Party::Network),
+    };
+    let mut message = format!("no connection to {} on port {}", config.host, config.port);
+    let mut separator = ": ";
+    for (address, error) in failures {
+        let _ = write!(message, "{separator}{address}: {}", describe(error));
+        separator = "; ";
+    }
+    for address in unanswered {
+        let seconds = config.connect_timeout.as_secs_f32();
+        let _ = write!(
+            message,
+            "{separator}{address}: no answer within {seconds} seconds"
+        );
+        separator = "; ";
+    }
+    let error = Error::new(category, Stage::Connect, party, message).with_hint(hint(config.port));
+    match failures.last() {
+        Some((_, last)) => error.with_source(Arc::new(io::Error::new(last.kind(), describe(last)))),
+        None => error,
+    }
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            "the source address is not one of this machine".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn hint(port: u16) -> &'static str {
+    match port {
+        25 => {
+            "Many networks block port 25: hand mail to your provider's submission server on port \
+             587 or 465."
+        }
+        465 | 587 => "Check the host and the port, and that no firewall stands between.",
+        _ => {
+            "Check the host and the port: submission is mostly on 587 (STARTTLS) or 465 (TLS at \
+             once)."
+        }
+    }
+}
+
+/// The head start of an attempt (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Longer than anybody waits: ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::pending;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 25)
+    }
+
+    fn refused() -> io::Error {
+        io::ErrorKind::ConnectionRefused.into()
+    }
+
+    #[test]
+    fn families_take_turns_and_the_resolvers_choice_is_first() {
+        let addresses = ["::1", "::2", "::3", "192.0.2.1"].map(address).to_vec();
+        let expected = ["::1", "192.0.2.1", "::2", "::3"].map(address).to_vec();
+        assert_eq!(interleave(addresses), expected);
+        assert_eq!(interleave(Vec::new()), Vec::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_address_makes_room_for_the_next_at_once() {
+        let begun = Instant::now();
+        let addresses = ["::1", "192.0.2.1"].map(address).to_vec();
+        let mut race = Race::new(addresses, |address| async move {
+            if address.is_ipv6() {
+                Err(refused())
+            } else {
+                Ok(address)
+            }
+        });
+        assert_eq!(race.run().await, Some(address("192.0.2.1")));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(race.failures.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_has_a_head_start_of_a_quarter_second_and_is_closed_by_the_winner() {
+        struct Socket<'a>(&'a RefCell<u32>);
+        impl Drop for Socket<'_> {
+            fn drop(&mut self) {
+                *self.0.borrow_mut() += 1;
+            }
+        }
+        let closed = RefCell::new(0);
+        let begun = Instant::now();
+        let addresses = ["::1", "192.0.2.1", "::2"].map(address).to_vec();
+        let mut race = Race::new(addresses, |address| {
+            let socket = Socket(&closed);
+            async move {
+                if address.is_ipv6() {
+                    pending::<()>().await;
+                }
+                drop(socket);
+                Ok::<_, io::Error>(address)
+            }
+        });
+        assert_eq!(race.run().await, Some(address("192.0.2.1")));
+        assert_eq!(begun.elapsed(), ATTEMPT_DELAY);
+        assert_eq!(
+            *closed.borrow(),
+            2,
+            "the silent one is closed, the third never began"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_failed_attempt_is_in_the_error() {
+        let addresses = ["::1", "192.0.2.1"].map(address).to_vec();
+        let mut race = Race::new(addresses, |_| async { Err::<(), _>(refused()) });
+        assert_eq!(race.run().await, None);
+        let config = ClientConfig::new("mx.example.org", crate::Security::StartTls);
+        let error = failure(&config, &race.failures, &[]);
+        assert_eq!(error.category(), Category::ConnectionRefused);
+        assert_eq!(error.stage(), Stage::Connect);
+        for part in [
+            "mx.example.org",
+            "587",
+            "[::1]:25",
+            "192.0.2.1:25",
+            "refused",
+        ] {
+            assert!(error.message().contains(part), "{part} in {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nothing_listens_is_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let config = ClientConfig::new("127.0.0.1", crate::Security::StartTls).with_port(port);
+        let error = dial(&config).await.unwrap_err();
+        assert_eq!(error.category(), Category::ConnectionRefused);
+        assert!(error.hint().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_source_address_of_another_family_is_the_callers_mistake() {
+        let config = ClientConfig::new("127.0.0.1", crate::Security::StartTls)
+            .with_source_address("::1".parse().unwrap());
+        let error = dial(&config).await.unwrap_err();
+        assert_eq!(error.category(), Category::Usage);
+    }
+}

@@ -1,0 +1,461 @@
+//! The one future that moves octets between the engine and a stream.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
+use super::secure::Starter;
+use super::shared::{Departure, Life, Owner, Shared, State, now};
+use super::trace::Trace;
+use super::transport::{Heard, Transport, lost};
+use crate::error::{Category, Error, Party, Stage};
+use crate::proto::config::{Context as EngineContext, Security};
+use crate::proto::connection::{Connection, Event};
+use crate::proto::dialogue::Observer;
+use crate::proto::session::{TransportError, TransportErrorKind};
+
+/// Drives one connection until it is over; it resolves when the stream is closed.
+///
+/// Dropping it ends the connection: whatever is not finished gets its verdict at once.
+#[must_use = "a connection does nothing unless its driver is polled"]
+pub struct Driver<S> {
+    shared: Arc<Shared>,
+    wire: Wire<S>,
+}
+
+/// The driver's own part: what nobody else touches.
+struct Wire<S> {
+    transport: Transport<S>,
+    starter: Option<Starter>,
+    reading: Reading,
+    writing: Writing,
+    timer: Timer,
+    source: Option<Arc<dyn CredentialSource>>,
+    asked: Option<CredentialsFuture>,
+    lessons: Arc<Lessons>,
+    trace: Trace,
+}
+
+/// The addresses of a TCP connection, where they are known.
+#[derive(Default)]
+pub(super) struct Endpoints {
+    pub(super) local: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Open,
+    /// The peer has closed its side, or reading failed.
+    Over,
+}
+
+enum Writing {
+    Idle,
+    /// The stream may hold octets back.
+    Unflushed,
+    /// Nothing can be written any more; what the peer said before is still read.
+    Failed(io::Error),
+    Over,
+}
+
+/// Whether a step changed anything, so that another turn is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Progress,
+    Nothing,
+}
+
+/// Whether the connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    On,
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// A driver for a connected stream, and what all its handles hold.
+    ///
+    /// # Errors
+    /// A system that gives no random octets.
+    pub(super) fn new(
+        stream: S,
+        config: &ClientConfig,
+        starter: Option<Starter>,
+        endpoints: Endpoints,
+        observer: Option<Box<dyn Observer + Send>>,
+    ) -> Result<(Arc<Owner>, Self), Error> {
+        let context = EngineContext::new(endpoints.local.map(|local| local.ip()), entropy()?);
+        let session = config.next_session();
+        let security = session.security;
+        let mut connection = Connection::new(Arc::new(session), context, now());
+        if let Some(observer) = observer {
+            connection.observe(observer);
+        }
+        let mut wire = Wire {
+            transport: Transport::Clear(stream),
+            starter,
+            reading: Reading::Open,
+            writing: Writing::Idle,
+            timer: Timer::default(),
+            source: config.credentials.clone(),
+            asked: None,
+            lessons: config.lessons(),
+            trace: Trace::new(&config.host),
+        };
+        match security {
+            Security::Implicit => wire.start_tls(&mut connection, now()),
+            Security::StartTls | Security::Opportunistic | Security::Plaintext => {}
+        }
+        let shared = Arc::new(Shared::new(connection, endpoints.peer));
+        let owner = Arc::new(Owner {
+            shared: Arc::clone(&shared),
+        });
+        Ok((owner, Self { shared, wire }))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shared, wire } = self.get_mut();
+        let mut state = shared.lock();
+        if matches!(state.life, Life::Closed(_)) {
+            return Poll::Ready(());
+        }
+        state.register_driver(cx);
+        let turn = wire.turn(shared, &mut state, cx);
+        state.wake_writer();
+        let woken = state.take_woken();
+        drop(state);
+        for waker in woken {
+            waker.wake();
+        }
+        turn
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if matches!(state.life, Life::Closed(_)) {
+            return;
+        }
+        let cause = TransportError::new(
+            TransportErrorKind::Lost,
+            "the connection's driver was dropped: its runtime has shut down, or its task was ended",
+        );
+        state.connection.failed(cause, now());
+        let mut result = Ok(());
+        while let Some(event) = state.connection.poll_event() {
+            match event {
+                Event::Finished { id, recipients } => {
+                    state.finish(id, recipients);
+                }
+                Event::Closed(closed) => result = closed,
+                Event::Reached { .. }
+                | Event::StartTls
+                | Event::CredentialsWanted { .. }
+                | Event::Ready(_)
+                | Event::Recipient { .. } => {}
+            }
+        }
+        state.close(result);
+        self.shared.close_room();
+        let woken = state.take_woken();
+        drop(state);
+        for waker in woken {
+            waker.wake();
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Reads, hands out what came of it, writes, and looks at the clock, until there is nothing
+    /// left to do.
+    fn turn(&mut self, shared: &Shared, state: &mut State, cx: &mut Context<'_>) -> Poll<()> {
+        let now = now();
+        if state.departure == Departure::AtOnce {
+            return self.depart(shared, state, cx).into();
+        }
+        for _ in 0..ROUNDS {
+            let mut step = self.handshake(state, now, cx);
+            step = step.or(self.read(state, now, cx));
+            step = step.or(self.ask(state, now, cx));
+            let (events, course) = self.events(shared, state, now, cx);
+            step = step.or(events);
+            if course == Course::Over {
+                return Poll::Ready(());
+            }
+            step = step.or(self.write(state, now, cx));
+            step = step.or(self.clock(state, now, cx));
+            if step == Step::Nothing {
+                return self.depart(shared, state, cx).into();
+            }
+        }
+        // Others have a turn before this connection goes on.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handshake(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
+        match self.transport.poll_handshake(cx) {
+            Poll::Pending => return Step::Nothing,
+            Poll::Ready(Ok(session)) => state.connection.tls_established(session, now),
+            Poll::Ready(Err(error)) => state.connection.failed(error, now),
+        }
+        Step::Progress
+    }
+
+    fn read(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
+        if self.reading == Reading::Over {
+            return self.silence(state, now);
+        }
+        match self.transport.read(&mut state.connection, cx, now) {
+            Heard::Octets(0) => return self.silence(state, now),
+            Heard::Octets(_) | Heard::More => {}
+            Heard::End => {
+                self.reading = Reading::Over;
+                state.connection.receive_eof(now);
+            }
+            Heard::Failure(error) => {
+                self.reading = Reading::Over;
+                state.connection.failed(error, now);
+            }
+        }
+        Step::Progress
+    }
+
+    /// Nothing more has come: if writing failed before, that is the end now.
+    fn silence(&mut self, state: &mut State, now: Instant) -> Step {
+        match std::mem::replace(&mut self.writing, Writing::Over) {
+            Writing::Failed(error) => {
+                state.connection.failed(lost(error), now);
+                Step::Progress
+            }
+            before @ (Writing::Idle | Writing::Unflushed | Writing::Over) => {
+                self.writing = before;
+                Step::Nothing
+            }
+        }
+    }
+
+    /// Waits for credentials that the session has asked for.
+    fn ask(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
+        let Some(asked) = &mut self.asked else {
+            return Step::Nothing;
+        };
+        match asked.as_mut().poll(cx) {
+            Poll::Pending => Step::Nothing,
+            Poll::Ready(credentials) => {
+                self.asked = None;
+                state.connection.credentials(credentials, now);
+                Step::Progress
+            }
+        }
+    }
+
+    fn events(
+        &mut self,
+        shared: &Shared,
+        state: &mut State,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> (Step, Course) {
+        let mut step = Step::Nothing;
+        while let Some(event) = state.connection.poll_event() {
+            step = Step::Progress;
+            match event {
+                Event::Finished { id, recipients } => {
+                    let permits = state.finish(id, recipients);
+                    shared.give_room(permits);
+                }
+                Event::Recipient { .. } => {}
+                Event::Reached { stage, reply } => {
+                    self.trace.reached(stage, reply.code().number());
+                }
+                Event::StartTls => self.start_tls(&mut state.connection, now),
+                Event::CredentialsWanted {
+                    mechanism,
+                    previous,
+                } => match &self.source {
+                    Some(source) => self.asked = Some(source.credentials(mechanism, previous)),
+                    None => state.connection.credentials(None, now),
+                },
+                Event::Ready(session) => {
+                    self.trace.ready();
+                    self.starter = None;
+                    state.ready(session);
+                }
+                Event::Closed(result) => {
+                    match &result {
+                        Ok(()) => self.transport.close(cx),
+                        Err(_) => self.transport.abort(),
+                    }
+                    self.finish(shared, state, result);
+                    return (step, Course::Over);
+                }
+            }
+        }
+        (step, Course::On)
+    }
+
+    fn start_tls(&mut self, connection: &mut Connection, now: Instant) {
+        if let Err(error) = self.transport.start_tls(self.starter.take()) {
+            connection.failed(error, now);
+        }
+    }
+
+    /// One vectored write, and a flush behind it.
+    fn write(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
+        if matches!(self.writing, Writing::Failed(_) | Writing::Over) {
+            return Step::Nothing;
+        }
+        let written = match self.transport.poll_write(&mut state.connection, cx, now) {
+            Poll::Ready(Ok(0)) | Poll::Pending => Step::Nothing,
+            Poll::Ready(Ok(_)) => {
+                self.writing = Writing::Unflushed;
+                Step::Progress
+            }
+            Poll::Ready(Err(error)) => return self.cannot_write(error),
+        };
+        if let Writing::Unflushed = self.writing {
+            match self.transport.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.writing = Writing::Idle,
+                Poll::Ready(Err(error)) => return self.cannot_write(error),
+                Poll::Pending => {}
+            }
+        }
+        written
+    }
+
+    /// Remembers why, and has another read: the server may have said why it closed.
+    fn cannot_write(&mut self, error: io::Error) -> Step {
+        self.writing = Writing::Failed(error);
+        Step::Progress
+    }
+
+    fn clock(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
+        let Some(deadline) = state.connection.poll_timeout() else {
+            return Step::Nothing;
+        };
+        if self.timer.poll(deadline, now, cx).is_pending() {
+            return Step::Nothing;
+        }
+        state.connection.handle_timeout(deadline.max(now));
+        Step::Progress
+    }
+
+    /// Leaves, where nobody needs the connection any longer.
+    fn depart(&mut self, shared: &Shared, state: &mut State, cx: &mut Context<'_>) -> Course {
+        let leave = match state.departure {
+            Departure::Polite => false,
+            Departure::WhenIdle => {
+                let silent = state.connection.transmit(&mut [io::IoSlice::new(&[])]) == 0;
+                state.is_idle() && silent && matches!(self.writing, Writing::Idle)
+            }
+            Departure::AtOnce => true,
+        };
+        if !leave {
+            return Course::On;
+        }
+        match state.departure {
+            Departure::WhenIdle => self.transport.close(cx),
+            Departure::Polite | Departure::AtOnce => self.transport.abort(),
+        }
+        self.finish(shared, state, Ok(()));
+        Course::Over
+    }
+
+    fn finish(&self, shared: &Shared, state: &mut State, result: Result<(), Error>) {
+        self.trace.closed(&result);
+        if let Some(session) = state.connection.session()
+            && session.refuses_behind_message()
+        {
+            self.lessons.note_refusal_behind_message();
+        }
+        state.close(result);
+        shared.close_room();
+    }
+}
+
+impl From<Course> for Poll<()> {
+    fn from(course: Course) -> Self {
+        match course {
+            Course::On => Self::Pending,
+            Course::Over => Self::Ready(()),
+        }
+    }
+}
+
+impl Step {
+    fn or(self, other: Self) -> Self {
+        match self {
+            Self::Progress => Self::Progress,
+            Self::Nothing => other,
+        }
+    }
+}
+
+/// One timer, moved only when a deadline comes earlier: the usual one moves away with every reply,
+/// and costs nothing.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Whether the deadline has come.
+    fn poll(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        // An earlier deadline than is due: once it has passed, the timer moves on to the real one.
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+fn entropy() -> Result<[u8; 32], Error> {
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).map_err(|error| {
+        Error::new(
+            Category::Temporary,
+            Stage::Connect,
+            Party::Caller,
+            format!("the system gave no random octets: {error}"),
+        )
+    })?;
+    Ok(entropy)
+}
+
+/// Rounds of one poll, before other tasks have their turn.
+const ROUNDS: usize = 32;

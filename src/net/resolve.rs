@@ -1,0 +1,176 @@
+//! From a host name to its addresses.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
+
+use crate::error::{Category, Error, Party, Stage};
+
+/// The addresses of a host, in the system's order of preference (RFC 6724). An address stands for
+/// itself.
+///
+/// # Errors
+/// A name without addresses, for good or for now, or one that cannot be a name.
+pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    check(host)?;
+    if let Some(address) = literal(host) {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    if is_invalid(host) {
+        return Err(no_address(host, "names below `.invalid` never have one"));
+    }
+    let name = host.to_owned();
+    let looked_up = tokio::task::spawn_blocking(move || look_up(&name))
+        .await
+        .map_err(|error| unresolved(host, "the look-up was ended", io::Error::other(error)))?;
+    let addresses = looked_up.map_err(|error| failure(host, error))?;
+    if addresses.is_empty() {
+        return Err(no_address(
+            host,
+            "the resolver knows the name, but no address",
+        ));
+    }
+    Ok(addresses
+        .into_iter()
+        .map(|mut address| {
+            address.set_port(port);
+            address
+        })
+        .collect())
+}
+
+/// The resolver did not answer in time.
+pub(super) fn timed_out(host: &str) -> Error {
+    Error::new(
+        Category::Dns,
+        Stage::Resolve,
+        Party::Network,
+        format!("the address of {host} could not be found in time"),
+    )
+    .with_temporary(true)
+    .with_hint("Check this machine's resolver and network, or try again later.")
+}
+
+/// An address where a name may stand, in brackets or without.
+fn literal(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    bare.parse().ok()
+}
+
+fn check(host: &str) -> Result<(), Error> {
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    if host.is_empty() || host.contains(odd) {
+        return Err(Error::new(
+            Category::Usage,
+            Stage::Resolve,
+            Party::Caller,
+            format!("the host {host:?} is not a name or an address"),
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 6761 §6.4: such a name does not exist, and is not asked for.
+fn is_invalid(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.eq_ignore_ascii_case("invalid")
+}
+
+fn look_up(name: &str) -> Result<Vec<SocketAddr>, LookupError> {
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let mut addresses = Vec::new();
+    for found in getaddrinfo(Some(name), None, Some(hints))?.flatten() {
+        if !addresses.contains(&found.sockaddr) {
+            addresses.push(found.sockaddr);
+        }
+    }
+    Ok(addresses)
+}
+
+fn failure(host: &str, error: LookupError) -> Error {
+    match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => {
+            no_address(host, "no such name, or no address")
+        }
+        LookupErrorKind::Again
+        | LookupErrorKind::Memory
+        | LookupErrorKind::System
+        | LookupErrorKind::Fail => {
+            unresolved(host, "the resolver failed", error.into()).with_temporary(true)
+        }
+        LookupErrorKind::Badflags
+        | LookupErrorKind::Family
+        | LookupErrorKind::Socktype
+        | LookupErrorKind::Service
+        | LookupErrorKind::Unknown
+        | LookupErrorKind::IO => unresolved(host, "the resolver failed", error.into()),
+    }
+}
+
+fn no_address(host: &str, why: &str) -> Error {
+    Error::new(
+        Category::Dns,
+        Stage::Resolve,
+        Party::Caller,
+        format!("{host} has no address: {why}"),
+    )
+    .with_hint("Check the host's spelling; a mail domain's server often has another name.")
+}
+
+fn unresolved(host: &str, why: &str, error: io::Error) -> Error {
+    Error::new(
+        Category::Dns,
+        Stage::Resolve,
+        Party::Network,
+        format!("the address of {host} could not be found: {why}: {error}"),
+    )
+    .with_hint("Check this machine's resolver and network, or try again later.")
+    .with_source(Arc::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_stands_for_itself() {
+        for host in ["192.0.2.1", "2001:db8::1", "[2001:db8::1]"] {
+            let addresses = resolve(host, 25).await.unwrap();
+            assert_eq!(addresses.len(), 1, "{host}");
+            assert_eq!(addresses[0].port(), 25);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_below_invalid_fails_for_good() {
+        for host in ["mx.invalid", "INVALID", "mx.invalid."] {
+            let error = resolve(host, 25).await.unwrap_err();
+            assert_eq!(error.category(), Category::Dns);
+            assert_eq!(error.stage(), Stage::Resolve);
+            assert!(!error.is_temporary());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_cannot_be_a_name_is_the_callers_mistake() {
+        for host in ["", "mx example", "mx\r\n", "mx\0"] {
+            let error = resolve(host, 25).await.unwrap_err();
+            assert_eq!(error.category(), Category::Usage, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_label_makes_a_name_invalid() {
+        assert!(!is_invalid("invalid.example.org"));
+        assert!(!is_invalid("notinvalid"));
+    }
+}

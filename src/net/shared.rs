@@ -1,0 +1,420 @@
+//! What the handles and the driver of one connection have in common.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::error::{Category, Error, Party, Stage};
+use crate::proto::connection::Connection;
+use crate::proto::session::Session;
+use crate::proto::transaction::{Body, Envelope, SubmitProblem, TransactionId, Verdict};
+
+/// The engine, and who waits for it. Wakers are called when the lock is free again, so that a woken
+/// thread does not run into it.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Room for more transactions; a permit is one of them, or [`PERMIT_OCTETS`] of its body.
+    room: Semaphore,
+    peer: Option<SocketAddr>,
+}
+
+/// The part of [`Shared`] that needs its lock.
+pub(super) struct State {
+    pub(super) connection: Connection,
+    pub(super) life: Life,
+    /// The driver's own waker: whoever gives the engine something to say calls it.
+    pub(super) driver: Option<Waker>,
+    pub(super) departure: Departure,
+    /// Submitted transactions by ascending id.
+    slots: VecDeque<Slot>,
+    /// Unfinished transactions.
+    unfinished: usize,
+    /// Unfinished transactions whose body is streamed.
+    streamed: usize,
+    /// Who waits for the end of the connection.
+    mourners: Vec<Waker>,
+    /// Who is to be woken when the lock is free.
+    woken: Vec<Waker>,
+}
+
+/// Where a connection is in its life.
+pub(super) enum Life {
+    /// Not ready yet; who waits for it.
+    Opening(Option<Waker>),
+    /// Transactions can go out.
+    Ready(Session),
+    /// Over.
+    Closed(Result<(), Error>),
+}
+
+/// What the driver does when nobody needs the connection any longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It waits for the server's good-bye.
+    Polite,
+    /// It closes as soon as all transactions are finished and everything is written.
+    WhenIdle,
+    /// It closes at once.
+    AtOnce,
+}
+
+/// How a transaction stands for the one who waits for it.
+pub(super) enum Standing {
+    Finished(Vec<Verdict>),
+    /// The engine wants so many octets of its streamed body.
+    Room,
+}
+
+struct Slot {
+    id: TransactionId,
+    progress: Progress,
+    kind: Kind,
+    permits: u32,
+}
+
+enum Progress {
+    Waiting(Option<Waker>),
+    /// Nobody waits for it any longer.
+    Abandoned,
+    Finished(Vec<Verdict>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Whole,
+    Streamed,
+}
+
+impl Shared {
+    pub(super) fn new(connection: Connection, peer: Option<SocketAddr>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                connection,
+                life: Life::Opening(None),
+                driver: None,
+                departure: Departure::Polite,
+                slots: VecDeque::new(),
+                unfinished: 0,
+                streamed: 0,
+                mourners: Vec::new(),
+                woken: Vec::new(),
+            }),
+            room: Semaphore::new(PERMITS as usize),
+            peer,
+        }
+    }
+
+    /// The state. A panic elsewhere while it was held does not spread: the engine has no state that
+    /// is broken half-way through a call.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the state, then wakes whom it concerns: the driver too.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let driver = state.driver.clone();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Waits until there is room for this body. Returns the permits that it takes.
+    pub(super) async fn wait_for_room(&self, body: &Body) -> u32 {
+        let weight = weight(Some(body));
+        match self.room.acquire_many(weight).await {
+            Ok(permit) => {
+                permit.forget();
+                weight
+            }
+            // The connection is over; the engine will say why.
+            Err(_) => 0,
+        }
+    }
+
+    /// Takes what room there is for this body, without waiting.
+    pub(super) fn take_room(&self, body: Option<&Body>) -> u32 {
+        let taken = self.room.forget_permits(weight(body) as usize);
+        u32::try_from(taken).unwrap_or(PERMITS)
+    }
+
+    pub(super) fn give_room(&self, permits: u32) {
+        self.room.add_permits(permits as usize);
+    }
+
+    /// Nobody needs to wait for room any longer.
+    pub(super) fn close_room(&self) {
+        self.room.close();
+    }
+}
+
+impl State {
+    /// Queues a message, or a probe where there is no body.
+    ///
+    /// # Errors
+    /// One verdict for each recipient, or a single one where there is no recipient.
+    pub(super) fn submit(
+        &mut self,
+        envelope: Envelope,
+        body: Option<Body>,
+        permits: u32,
+        now: Instant,
+    ) -> Result<TransactionId, Vec<Verdict>> {
+        let kind = match &body {
+            Some(Body::Streamed(_)) => Kind::Streamed,
+            Some(Body::Whole(_)) | None => Kind::Whole,
+        };
+        let submitted = match body {
+            Some(body) => self.connection.submit(envelope, body, now),
+            None => self.connection.probe(envelope, now),
+        };
+        let id = submitted.map_err(|refused| {
+            let verdict = Verdict::NotSent(submit_error(refused.problem));
+            vec![verdict; refused.envelope.recipients().len().max(1)]
+        })?;
+        self.unfinished += 1;
+        self.streamed += usize::from(kind == Kind::Streamed);
+        self.slots.push_back(Slot {
+            id,
+            progress: Progress::Waiting(None),
+            kind,
+            permits,
+        });
+        Ok(id)
+    }
+
+    /// Whether the transaction is finished; its verdicts can be taken once.
+    pub(super) fn poll_finished(
+        &mut self,
+        id: TransactionId,
+        cx: &Context<'_>,
+    ) -> Poll<Vec<Verdict>> {
+        let Some(index) = self.position(id) else {
+            return Poll::Pending;
+        };
+        match &mut self.slots[index].progress {
+            Progress::Waiting(waker) => {
+                register(waker, cx);
+                Poll::Pending
+            }
+            Progress::Abandoned => Poll::Pending,
+            Progress::Finished(verdicts) => {
+                let verdicts = std::mem::take(verdicts);
+                self.slots.remove(index);
+                Poll::Ready(verdicts)
+            }
+        }
+    }
+
+    /// As [`Self::poll_finished`], but also ready when its streamed body can go on.
+    pub(super) fn poll_standing(&mut self, id: TransactionId, cx: &Context<'_>) -> Poll<Standing> {
+        if let Poll::Ready(verdicts) = self.poll_finished(id, cx) {
+            return Poll::Ready(Standing::Finished(verdicts));
+        }
+        match self.connection.body_writer() {
+            Some(writer) if writer.id() == id => Poll::Ready(Standing::Room),
+            Some(_) | None => Poll::Pending,
+        }
+    }
+
+    /// Nobody waits for this transaction any longer: it is withdrawn as far as possible.
+    pub(super) fn abandon(&mut self, id: TransactionId, now: Instant) {
+        let Some(index) = self.position(id) else {
+            return;
+        };
+        match &mut self.slots[index].progress {
+            waiting @ Progress::Waiting(_) => {
+                *waiting = Progress::Abandoned;
+                self.connection.cancel(id, now);
+            }
+            Progress::Abandoned => {}
+            Progress::Finished(_) => {
+                self.slots.remove(index);
+            }
+        }
+    }
+
+    /// Takes the engine's verdicts. Returns the permits that are free again.
+    pub(super) fn finish(&mut self, id: TransactionId, verdicts: Vec<Verdict>) -> u32 {
+        let Some(index) = self.position(id) else {
+            return 0;
+        };
+        let slot = &mut self.slots[index];
+        self.unfinished = self.unfinished.saturating_sub(1);
+        if slot.kind == Kind::Streamed {
+            self.streamed = self.streamed.saturating_sub(1);
+        }
+        let permits = std::mem::take(&mut slot.permits);
+        match std::mem::replace(&mut slot.progress, Progress::Finished(verdicts)) {
+            Progress::Waiting(waker) => self.woken.extend(waker),
+            Progress::Abandoned => {
+                self.slots.remove(index);
+            }
+            Progress::Finished(_) => {}
+        }
+        permits
+    }
+
+    /// Wakes whoever writes the streamed body that the engine wants now.
+    pub(super) fn wake_writer(&mut self) {
+        if self.streamed == 0 {
+            return;
+        }
+        let Some(id) = self.connection.body_writer().map(|writer| writer.id()) else {
+            return;
+        };
+        if let Some(index) = self.position(id)
+            && let Progress::Waiting(waker) = &mut self.slots[index].progress
+        {
+            self.woken.extend(waker.take());
+        }
+    }
+
+    /// The session has begun.
+    pub(super) fn ready(&mut self, session: Session) {
+        if let Life::Opening(waker) = std::mem::replace(&mut self.life, Life::Ready(session)) {
+            self.woken.extend(waker);
+        }
+    }
+
+    /// The connection is over. Returns the permits that are free again.
+    pub(super) fn close(&mut self, result: Result<(), Error>) -> u32 {
+        let error = match &result {
+            Ok(()) => closed_error(),
+            Err(error) => error.clone(),
+        };
+        // The engine finishes every transaction before it closes; this is for a driver that leaves
+        // without it.
+        let left: Vec<TransactionId> = self
+            .slots
+            .iter()
+            .filter(|slot| !matches!(slot.progress, Progress::Finished(_)))
+            .map(|slot| slot.id)
+            .collect();
+        let mut permits = 0;
+        for id in left {
+            permits += self.finish(id, vec![Verdict::NotSent(error.clone())]);
+        }
+        if let Life::Opening(waker) = std::mem::replace(&mut self.life, Life::Closed(result)) {
+            self.woken.extend(waker);
+        }
+        self.woken.append(&mut self.mourners);
+        permits
+    }
+
+    /// How the connection ended, once it has.
+    pub(super) fn poll_closed(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        match &self.life {
+            Life::Closed(result) => Poll::Ready(result.clone()),
+            Life::Opening(_) | Life::Ready(_) => {
+                if !self
+                    .mourners
+                    .iter()
+                    .any(|waker| waker.will_wake(cx.waker()))
+                {
+                    self.mourners.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Remembers the driver's waker.
+    pub(super) fn register_driver(&mut self, cx: &Context<'_>) {
+        register(&mut self.driver, cx);
+    }
+
+    /// Whether every submitted transaction is finished.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// Who is to be woken when the lock is free.
+    pub(super) fn take_woken(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.woken)
+    }
+
+    fn position(&self, id: TransactionId) -> Option<usize> {
+        match self.slots.front() {
+            Some(front) if front.id == id => Some(0),
+            Some(_) => self.slots.binary_search_by_key(&id, |slot| slot.id).ok(),
+            None => None,
+        }
+    }
+}
+
+/// What all handles of a connection hold; when the last one goes, so does the connection.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.change(|state| match state.life {
+            Life::Opening(_) => state.departure = Departure::AtOnce,
+            Life::Ready(_) => state.connection.quit(now()),
+            Life::Closed(_) => {}
+        });
+    }
+}
+
+/// The time as tokio tells it, so that a test can own the clock.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+pub(super) fn closed_error() -> Error {
+    Error::new(
+        Category::ConnectionLost,
+        Stage::Quit,
+        Party::Caller,
+        "the connection was closed by this side",
+    )
+}
+
+fn submit_error(problem: SubmitProblem) -> Error {
+    match problem {
+        SubmitProblem::NoRecipients => Error::new(
+            Category::Usage,
+            Stage::Rcpt,
+            Party::Caller,
+            "the envelope has no recipient",
+        ),
+        SubmitProblem::Closed(error) => error,
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+/// The permits that a transaction takes.
+fn weight(body: Option<&Body>) -> u32 {
+    let octets = match body {
+        Some(Body::Whole(content)) => content.bytes().len(),
+        Some(Body::Streamed(_)) | None => 0,
+    };
+    u32::try_from(octets / PERMIT_OCTETS)
+        .unwrap_or(PERMITS)
+        .saturating_add(1)
+        .min(PERMITS)
+}
+
+/// Transactions that may be queued before `send` waits, if their messages are short.
+const PERMITS: u32 = 1024;
+/// Octets of a body that count as another transaction: 16 MiB may be queued.
+const PERMIT_OCTETS: usize = 16 * 1024;

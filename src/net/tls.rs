@@ -1,0 +1,241 @@
+//! Whom to trust, and the rustls configuration that comes of it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio_rustls::rustls;
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::{Hash, HashAlgorithm};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::verify;
+use crate::error::{Category, Error, Party, Stage};
+use crate::proto::session::Verification;
+
+/// Whom to trust.
+///
+/// A clone shares the TLS sessions that can be resumed, and the roots once they are loaded.
+#[derive(Clone, Default)]
+pub struct TlsOptions {
+    trust: Trust,
+    extra_roots: Vec<CertificateDer<'static>>,
+    prepared: Arc<OnceLock<Prepared>>,
+}
+
+impl TlsOptions {
+    /// With another way to judge the server's certificate.
+    #[must_use]
+    pub fn with_trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self.prepared = Arc::default();
+        self
+    }
+
+    /// With the certificates of a PEM file as roots, besides those of [`Trust::Native`] or
+    /// [`Trust::Webpki`]. They change nothing for the other two.
+    ///
+    /// # Errors
+    /// No certificate in it, or one that cannot be read.
+    pub fn with_ca_pem(mut self, pem: &[u8]) -> Result<Self, TlsConfigError> {
+        let mut roots = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate =
+                certificate.map_err(|error| TlsConfigError::Pem(error.to_string()))?;
+            RootCertStore::empty()
+                .add(certificate.clone())
+                .map_err(|error| TlsConfigError::Certificate(error.to_string()))?;
+            roots.push(certificate);
+        }
+        if roots.is_empty() {
+            return Err(TlsConfigError::NoCertificate);
+        }
+        self.extra_roots.append(&mut roots);
+        self.prepared = Arc::default();
+        Ok(self)
+    }
+
+    /// How a server's certificate is judged.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// What the handshake needs. Loading the system's roots takes some milliseconds of file reading,
+    /// once in a process, in a thread that may block.
+    pub(super) async fn prepare(&self) -> Result<Prepared, Error> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared.clone());
+        }
+        let provider = provider()?;
+        let sha256 = sha256(&provider)?;
+        let (verification, verifier) = match self.trust {
+            Trust::Native => {
+                let roots = self.with_extra(native_roots().await?)?;
+                (Verification::Trusted, verify::trusted(&provider, roots))
+            }
+            Trust::Webpki => {
+                let roots = self.with_extra(Arc::new(webpki_roots()))?;
+                (Verification::Trusted, verify::trusted(&provider, roots))
+            }
+            Trust::Pinned(pin) => (
+                Verification::Pinned,
+                Ok(verify::pinned(&provider, sha256, pin)),
+            ),
+            Trust::Off => (Verification::Off, Ok(verify::anyone(&provider))),
+        };
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.map_err(unusable)?)
+            .with_no_client_auth();
+        let prepared = Prepared {
+            config: Arc::new(config),
+            sha256,
+            verification,
+        };
+        Ok(self.prepared.get_or_init(|| prepared).clone())
+    }
+
+    fn with_extra(&self, roots: Arc<RootCertStore>) -> Result<Arc<RootCertStore>, Error> {
+        if self.extra_roots.is_empty() {
+            return Ok(roots);
+        }
+        let mut all = RootCertStore {
+            roots: roots.roots.clone(),
+        };
+        for certificate in &self.extra_roots {
+            all.add(certificate.clone()).map_err(unusable)?;
+        }
+        Ok(Arc::new(all))
+    }
+}
+
+impl fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsOptions")
+            .field("trust", &self.trust)
+            .field("extra_roots", &self.extra_roots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a server's certificate is judged. The signatures of the handshake are checked in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// Its chain ends in a root of the system, and it names the host. Where the system has no
+    /// roots, those of [`Self::Webpki`] are used.
+    #[default]
+    Native,
+    /// Its chain ends in a root of Mozilla's programme as this build carries it, and it names the
+    /// host.
+    Webpki,
+    /// It is the one whose DER has this SHA-256, whatever it says.
+    Pinned([u8; 32]),
+    /// Any will do: nothing protects against somebody in between.
+    Off,
+}
+
+/// Certificates that cannot serve as roots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// The PEM text is broken.
+    Pem(String),
+    /// The text has no certificate.
+    NoCertificate,
+    /// One of the certificates cannot be read.
+    Certificate(String),
+}
+
+impl fmt::Display for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pem(why) => write!(f, "the PEM text is broken: {why}"),
+            Self::NoCertificate => f.write_str("there is no certificate in the PEM text"),
+            Self::Certificate(why) => write!(f, "a certificate cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsConfigError {}
+
+/// What a handshake needs of the options.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) config: Arc<rustls::ClientConfig>,
+    pub(super) sha256: &'static dyn Hash,
+    pub(super) verification: Verification,
+}
+
+#[cfg(feature = "ring")]
+fn provider() -> Result<Arc<CryptoProvider>, Error> {
+    Ok(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
+fn provider() -> Result<Arc<CryptoProvider>, Error> {
+    Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+fn provider() -> Result<Arc<CryptoProvider>, Error> {
+    CryptoProvider::get_default().cloned().ok_or_else(|| {
+        usage("TLS has no crypto provider").with_hint(
+            "Build with the feature `aws-lc-rs` or `ring`, or install a default provider of \
+             rustls.",
+        )
+    })
+}
+
+/// The provider's SHA-256: that of a cipher suite, since a provider has it nowhere else.
+fn sha256(provider: &CryptoProvider) -> Result<&'static dyn Hash, Error> {
+    provider
+        .cipher_suites
+        .iter()
+        .map(|suite| match suite {
+            rustls::SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+            rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+        })
+        .find(|hash| hash.algorithm() == HashAlgorithm::SHA256)
+        .ok_or_else(|| usage("the crypto provider of TLS has no cipher suite with SHA-256"))
+}
+
+/// The system's roots, loaded once in a process.
+async fn native_roots() -> Result<Arc<RootCertStore>, Error> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let loaded = tokio::task::spawn_blocking(load_native_roots)
+        .await
+        .map_err(|error| usage(format!("the system's roots could not be loaded: {error}")))?;
+    Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(loaded))))
+}
+
+fn load_native_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // A system's store often has a few that cannot be read; those are left out.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return webpki_roots();
+    }
+    roots
+}
+
+fn webpki_roots() -> RootCertStore {
+    RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    }
+}
+
+fn unusable(error: impl fmt::Display) -> Error {
+    usage(format!("the TLS options cannot be used: {error}"))
+}
+
+fn usage(message: impl Into<String>) -> Error {
+    Error::new(Category::Usage, Stage::Connect, Party::Caller, message)
+}

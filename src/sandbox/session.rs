@@ -1,0 +1,743 @@
+//! The server without its sockets: octets in, octets and actions out.
+//!
+//! What is absent here, and held absent by a test: sockets, clocks, tasks, files, the environment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+use super::command::{self, Chunk, Command, Complaint, Parameter};
+use super::content::{Content, Taken, Unstuffer};
+use super::fault::{Quirk, Step};
+use super::login::{Exchange, Next};
+use super::options::{Auth, ClearAuth, Extension, TlsMode};
+use super::plan::Plan;
+use super::received::{Line, Received, Transfer};
+use super::transaction::{Addresses, AuthParameter, Declared, Permitted, Progress, Transaction};
+use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, printable};
+
+/// A server's side of one connection.
+///
+/// ```text
+///  Handshake ⇄ Command → Auth → Command
+///                 ↑ └──→ Data ──┐
+///                 ├──────────────┤
+///                 └──→ Chunk ────┘          any → Over
+/// ```
+///
+/// It takes octets in any pieces and in time linear in their number, and answers all commands of one
+/// piece in one write.
+#[derive(Debug)]
+pub struct Session {
+    plan: Arc<Plan>,
+    connection: u64,
+    phase: Phase,
+    channel: Channel,
+    greeted: Greeted,
+    authenticated: Option<String>,
+    transaction: Option<Transaction>,
+    /// The start of a line whose end has not come.
+    input: BytesMut,
+    voice: Voice,
+    messages: VecDeque<Received>,
+    tally: Tally,
+    body_answer: BodyAnswer,
+}
+
+/// What a session counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Commands, well-formed or not.
+    pub commands: u64,
+    /// Input behind a command that has to be the last of its group.
+    pub out_of_turn: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Command,
+    Auth(Exchange),
+    Data(Unstuffer),
+    Chunk { left: u64, chunk: Chunk, fate: Fate },
+    Handshake,
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Clear,
+    Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeted {
+    No,
+    Helo,
+    Ehlo,
+    /// The greeting was a refusal.
+    Declined,
+}
+
+/// What becomes of a chunk's octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// They are a message's.
+    Wanted,
+    /// They are read, and answered with this.
+    Refused(Usual<'static>),
+}
+
+/// Whether the answer to the end of a message was handed out: what else came with that end is
+/// behind an unanswered final dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyAnswer {
+    Given,
+    Waiting,
+}
+
+impl Session {
+    /// A session whose first action is the greeting, or the TLS handshake where TLS is implicit.
+    /// `connection` is for [`Received::connection`].
+    pub fn new(plan: Arc<Plan>, connection: u64) -> Self {
+        Self::begin(plan, connection, Transcript::Off)
+    }
+
+    /// As [`new`](Self::new), with the dialogue's lines to be had by [`poll_line`](Self::poll_line).
+    pub fn watched(plan: Arc<Plan>, connection: u64) -> Self {
+        Self::begin(plan, connection, Transcript::On(VecDeque::new()))
+    }
+
+    /// What the client sent, in whatever pieces.
+    pub fn receive(&mut self, octets: &[u8]) {
+        if self.input.is_empty() {
+            let used = self.process(octets);
+            self.input.extend_from_slice(&octets[used..]);
+        } else {
+            let mut input = std::mem::take(&mut self.input);
+            input.extend_from_slice(octets);
+            let used = self.process(&input);
+            input.advance(used);
+            self.input = input;
+        }
+        self.voice.flush();
+    }
+
+    /// The handshake that [`Action::StartTls`] asked for is done.
+    pub fn tls_established(&mut self) {
+        self.phase = Phase::Command;
+        self.channel = Channel::Tls;
+        self.greeted = Greeted::No;
+        self.authenticated = None;
+        self.transaction = None;
+        self.input.clear();
+        self.voice.note(|| "TLS established".into());
+        if self.plan.options().tls == TlsMode::Implicit {
+            self.greet();
+        }
+        self.voice.flush();
+    }
+
+    /// What to do next, in order.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.voice.poll_action();
+        if self.voice.is_done() {
+            self.body_answer = BodyAnswer::Given;
+        }
+        action
+    }
+
+    /// The next line of the dialogue; always `None` unless the session is watched.
+    pub fn poll_line(&mut self) -> Option<Line> {
+        self.voice.poll_line()
+    }
+
+    /// The next message stored. A message is here before the reply that says so is an action.
+    pub fn poll_message(&mut self) -> Option<Received> {
+        self.messages.pop_front()
+    }
+
+    /// What was counted since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Whether more input may be given before the actions are done. False as soon as the
+    /// connection is to end, to pause or to change to TLS.
+    pub fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Command | Phase::Auth(_) | Phase::Data(_) | Phase::Chunk { .. } => {
+                self.voice.only_writes()
+            }
+            Phase::Handshake | Phase::Over => false,
+        }
+    }
+
+    fn begin(plan: Arc<Plan>, connection: u64, transcript: Transcript) -> Self {
+        let mut session = Self {
+            voice: Voice::new(Arc::clone(&plan), transcript),
+            plan,
+            connection,
+            phase: Phase::Command,
+            channel: Channel::Clear,
+            greeted: Greeted::No,
+            authenticated: None,
+            transaction: None,
+            input: BytesMut::new(),
+            messages: VecDeque::new(),
+            tally: Tally::default(),
+            body_answer: BodyAnswer::Given,
+        };
+        if session.plan.options().tls == TlsMode::Implicit {
+            session.shake_hands();
+        } else {
+            session.greet();
+        }
+        session.voice.flush();
+        session
+    }
+
+    /// Takes all input but an unfinished line, and says how much that was.
+    fn process(&mut self, input: &[u8]) -> usize {
+        let mut at = 0;
+        while at < input.len() {
+            let rest = &input[at..];
+            at += match self.phase {
+                Phase::Command | Phase::Auth(_) => match self.take_line(rest) {
+                    Some(used) => used,
+                    None => break,
+                },
+                Phase::Data(_) => self.take_data(rest),
+                Phase::Chunk { .. } => self.take_chunk(rest),
+                // Octets behind STARTTLS are never commands (RFC 3207 §5).
+                Phase::Handshake | Phase::Over => rest.len(),
+            };
+        }
+        at
+    }
+
+    fn take_line(&mut self, rest: &[u8]) -> Option<usize> {
+        let limit = match self.phase {
+            Phase::Auth(_) => AUTH_LINE_LIMIT,
+            _ => self.plan.options().line_limit.max(MIN_LINE_LIMIT),
+        };
+        let line = memchr::memchr(b'\n', rest).map(|end| &rest[..=end]);
+        if line.map_or(rest.len(), <[u8]>::len) > limit {
+            self.say(421, "4.7.0", "line too long, closing");
+            self.end(Action::Close);
+            return Some(rest.len());
+        }
+        let line = line?;
+        let behind = &rest[line.len()..];
+        match std::mem::replace(&mut self.phase, Phase::Command) {
+            Phase::Auth(exchange) => self.take_response(exchange, line),
+            _ => self.take_command(line, behind),
+        }
+        Some(line.len())
+    }
+
+    fn take_command(&mut self, line: &[u8], behind: &[u8]) {
+        self.tally.commands += 1;
+        self.voice.heard(|| masked(line));
+        if self.body_answer == BodyAnswer::Waiting {
+            return self.say(503, "5.5.1", "bad sequence of commands");
+        }
+        let command = Command::parse(line);
+        let ends_group = match &command {
+            Ok(Command::Bdat { .. }) => false,
+            Ok(command) => command.ends_group() || !self.offers(Extension::Pipelining),
+            Err(_) => !self.offers(Extension::Pipelining),
+        };
+        if ends_group && !behind.is_empty() && self.turn_away() {
+            return;
+        }
+        match command {
+            Ok(command) => self.obey(command),
+            Err(Complaint::Unrecognised) => self.say(500, "5.5.2", "command not recognised"),
+            Err(Complaint::Unimplemented) => self.say(502, "5.5.1", "command not implemented"),
+            Err(Complaint::Line(what)) => self.say(500, "5.5.2", what),
+            Err(Complaint::Arguments(what)) => self.say(501, "5.5.4", what),
+        }
+    }
+
+    /// Counts input that came too early; true where the connection ends for it.
+    fn turn_away(&mut self) -> bool {
+        self.tally.out_of_turn += 1;
+        let closes = self.plan.has(Quirk::ClosePipelined) && !self.offers(Extension::Pipelining);
+        if closes {
+            self.voice.note(|| "pipelining is not on offer".into());
+            self.end(Action::Close);
+        }
+        closes
+    }
+
+    fn obey(&mut self, command: Command<'_>) {
+        if self.greeted == Greeted::Declined && command != Command::Quit {
+            return self.say(503, "5.5.1", "no service here");
+        }
+        match command {
+            Command::Ehlo => self.ehlo(),
+            Command::Helo => self.helo(),
+            Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::Mail { path, parameters } => self.mail(path, &parameters),
+            Command::Rcpt { path, parameters } => self.rcpt(path, &parameters),
+            Command::Data => self.data(),
+            Command::Bdat { size, chunk } => self.bdat(size, chunk),
+            Command::Rset => {
+                if self.respond(Step::Rset, "", OK) == Course::Took {
+                    self.transaction = None;
+                }
+            }
+            Command::Noop => self.say(250, "2.0.0", "ok"),
+            Command::Vrfy => self.say(252, "2.5.2", "send some mail and see"),
+            Command::Quit => {
+                let usual = Usual::Line(221, "2.0.0", "bye");
+                if self.respond(Step::Quit, "", usual) == Course::Took {
+                    self.end(Action::Close);
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self) {
+        let greeting = format!("{} ESMTP sandbox", self.plan.options().hostname);
+        let usual = Usual::Line(220, "", &greeting);
+        if self.respond(Step::Greeting, "", usual) == Course::Refused {
+            self.greeted = Greeted::Declined;
+        }
+    }
+
+    fn ehlo(&mut self) {
+        let lines = self.ehlo_lines();
+        if self.respond(Step::Ehlo, "", Usual::Ehlo(&lines)) == Course::Took {
+            self.greeted = Greeted::Ehlo;
+            self.transaction = None;
+        }
+    }
+
+    fn helo(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        let usual = Usual::Line(250, "", &plan.options().hostname);
+        if self.respond(Step::Ehlo, "", usual) == Course::Took {
+            self.greeted = Greeted::Helo;
+            self.transaction = None;
+        }
+    }
+
+    fn ehlo_lines(&self) -> Vec<String> {
+        let options = self.plan.options();
+        let mut lines = vec![options.hostname.clone()];
+        for extension in &options.extensions {
+            lines.push(match extension {
+                Extension::Size => format!("SIZE {}", options.size_limit),
+                other => other.keyword().into(),
+            });
+        }
+        if self.can_start_tls() {
+            lines.push("STARTTLS".into());
+        }
+        if self.can_log_in() {
+            lines.push("AUTH PLAIN LOGIN".into());
+        }
+        lines
+    }
+
+    fn start_tls(&mut self) {
+        if self.greeted != Greeted::Ehlo {
+            return self.say(503, "5.5.1", "send EHLO first");
+        }
+        if self.channel == Channel::Tls {
+            return self.say(503, "5.5.1", "TLS is active already");
+        }
+        if !self.can_start_tls() {
+            return self.say(502, "5.5.1", "STARTTLS is not on offer");
+        }
+        let usual = Usual::Line(220, "2.0.0", "go ahead");
+        if self.respond(Step::StartTls, "", usual) == Course::Took {
+            self.shake_hands();
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        match self.respond(Step::Handshake, "", Usual::Nothing) {
+            Course::Took => {
+                self.voice.act(Action::StartTls);
+                self.phase = Phase::Handshake;
+            }
+            // What comes next is the client's half of a handshake: no commands.
+            Course::Refused | Course::Asked | Course::Garbled | Course::Cut | Course::Shut => {
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
+        if self.greeted != Greeted::Ehlo {
+            return self.say(503, "5.5.1", "send EHLO first");
+        }
+        if self.authenticated.is_some() || self.transaction.is_some() {
+            return self.say(503, "5.5.1", "AUTH is out of sequence");
+        }
+        if self.plan.options().auth == Auth::Off {
+            return self.say(502, "5.5.1", "AUTH is not on offer");
+        }
+        if !self.can_log_in() {
+            let text = "encryption required for authentication";
+            return self.say(538, "5.7.11", text);
+        }
+        let Some(exchange) = Exchange::of(mechanism) else {
+            return self.say(504, "5.5.4", "no such mechanism");
+        };
+        match self.respond(Step::Auth, "", Usual::Nothing) {
+            Course::Took => self.go_on(exchange.start(initial)),
+            Course::Asked => self.phase = Phase::Auth(exchange),
+            Course::Refused | Course::Garbled | Course::Cut | Course::Shut => {}
+        }
+    }
+
+    fn take_response(&mut self, exchange: Exchange, line: &[u8]) {
+        let response = command::text(line);
+        let shown = if response == Ok("*") { "*" } else { MASK };
+        self.voice.heard(|| shown.into());
+        match response {
+            Ok(response) => self.go_on(exchange.take(response)),
+            Err(_) => self.say(501, "5.5.2", "the response is malformed"),
+        }
+    }
+
+    fn go_on(&mut self, next: Next) {
+        match next {
+            Next::Challenge(exchange) => {
+                self.say(334, "", exchange.challenge());
+                self.phase = Phase::Auth(exchange);
+            }
+            Next::Check { name, password } => {
+                let mut accounts = self.plan.options().accounts.iter();
+                let account = accounts.find(|account| account.is(&name, &password));
+                match account.map(|account| account.name().to_owned()) {
+                    Some(name) => {
+                        self.authenticated = Some(name);
+                        self.say(235, "2.7.0", "authenticated");
+                    }
+                    None => self.say(535, "5.7.8", "authentication credentials invalid"),
+                }
+            }
+            Next::Cancelled => self.say(501, "5.7.0", "authentication cancelled"),
+            Next::Malformed => self.say(501, "5.5.2", "the response is malformed"),
+        }
+    }
+
+    fn mail(&mut self, path: &str, parameters: &[Parameter<'_>]) {
+        let options = self.plan.options();
+        if self.greeted == Greeted::No {
+            return self.say(503, "5.5.1", "send EHLO first");
+        }
+        if options.tls == TlsMode::StartTlsRequired && self.channel == Channel::Clear {
+            return self.say(530, "5.7.0", "Must issue a STARTTLS command first");
+        }
+        if options.auth == Auth::Required && self.authenticated.is_none() {
+            return self.say(530, "5.7.0", "Authentication required");
+        }
+        if self.transaction.is_some() {
+            return self.say(503, "5.5.1", "a transaction is open already");
+        }
+        let declared = match self.declared(path, parameters) {
+            Ok(declared) => declared,
+            Err(refusal) => return self.voice.write(refusal),
+        };
+        if self.respond(Step::Mail, path, Usual::Line(250, "2.1.0", "sender ok")) == Course::Took {
+            let contents = self.plan.options().contents;
+            let content = Content::new(contents, declared.size, self.size_limit());
+            self.transaction = Some(Transaction::new(path, parameters, content));
+        }
+    }
+
+    fn declared(
+        &self,
+        path: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Declared, Usual<'static>> {
+        let extended = self.greeted == Greeted::Ehlo;
+        let permitted = Permitted {
+            extensions: match extended {
+                true => &self.plan.options().extensions,
+                false => &[],
+            },
+            auth: match extended && self.can_log_in() {
+                true => AuthParameter::Taken,
+                false => AuthParameter::Unknown,
+            },
+        };
+        let declared = Declared::read(parameters, permitted)?;
+        if !path.is_ascii() && declared.addresses == Addresses::Ascii {
+            return Err(NEEDS_UTF8);
+        }
+        if declared.size > self.size_limit() {
+            return Err(TOO_BIG);
+        }
+        Ok(declared)
+    }
+
+    fn rcpt(&mut self, path: &str, parameters: &[Parameter<'_>]) {
+        let limit = self.plan.options().recipient_limit;
+        let Some(transaction) = &self.transaction else {
+            return self.say(503, "5.5.1", "send MAIL first");
+        };
+        if transaction.progress != Progress::Envelope {
+            return self.say(503, "5.5.1", "the message has begun");
+        }
+        if !parameters.is_empty() {
+            return self.say(555, "5.5.4", "unknown parameter");
+        }
+        if limit.is_some_and(|limit| transaction.recipients.len() >= limit) {
+            return self.say(452, "4.5.3", "too many recipients");
+        }
+        if !path.is_ascii() && !transaction.is_utf8() {
+            return self.voice.write(NEEDS_UTF8);
+        }
+        let usual = Usual::Line(250, "2.1.5", "recipient ok");
+        if self.respond(Step::Rcpt, path, usual) == Course::Took
+            && let Some(transaction) = &mut self.transaction
+        {
+            transaction.recipients.push(path.to_owned());
+        }
+    }
+
+    fn data(&mut self) {
+        let Some(transaction) = &self.transaction else {
+            return self.say(503, "5.5.1", "send MAIL first");
+        };
+        if transaction.progress != Progress::Envelope {
+            return self.say(503, "5.5.1", "DATA and BDAT don't mix");
+        }
+        if transaction.recipients.is_empty() && !self.plan.has(Quirk::DataWithoutRecipients) {
+            return self.voice.write(NO_RECIPIENTS);
+        }
+        let usual = Usual::Line(354, "", "end with a dot on a line of its own");
+        if self.respond(Step::Data, "", usual) == Course::Took
+            && let Some(transaction) = &mut self.transaction
+        {
+            transaction.progress = Progress::Announced(Transfer::Data);
+            self.phase = Phase::Data(Unstuffer::new(self.plan.options().line_ends));
+        }
+    }
+
+    fn bdat(&mut self, size: u64, chunk: Chunk) {
+        if !self.extended(Extension::Chunking) {
+            return self.say(502, "5.5.1", "CHUNKING is not on offer");
+        }
+        // From here on the octets follow, whatever the reply will be (RFC 3030 §2).
+        let fate = match &mut self.transaction {
+            None => Fate::Refused(Usual::Line(503, "5.5.1", "send MAIL first")),
+            Some(transaction) if transaction.recipients.is_empty() => Fate::Refused(NO_RECIPIENTS),
+            Some(transaction) => {
+                if transaction.progress == Progress::Envelope {
+                    transaction.progress = Progress::Announced(Transfer::Bdat);
+                }
+                Fate::Wanted
+            }
+        };
+        self.phase = Phase::Chunk {
+            left: size,
+            chunk,
+            fate,
+        };
+        if size == 0 {
+            self.end_of_chunk(chunk, fate);
+        }
+    }
+
+    fn take_data(&mut self, rest: &[u8]) -> usize {
+        self.reach_content();
+        let (Phase::Data(unstuffer), Some(transaction)) = (&mut self.phase, &mut self.transaction)
+        else {
+            // A fault at the content has ended the session.
+            return rest.len();
+        };
+        match unstuffer.take(rest, &mut transaction.content) {
+            Taken::All => rest.len(),
+            Taken::Ended(used) => {
+                self.phase = Phase::Command;
+                self.end_of_message();
+                let early = used < rest.len() && !self.offers(Extension::Pipelining);
+                if early && !matches!(self.phase, Phase::Over) {
+                    self.turn_away();
+                }
+                used
+            }
+        }
+    }
+
+    fn take_chunk(&mut self, rest: &[u8]) -> usize {
+        self.reach_content();
+        let Phase::Chunk { left, chunk, fate } = &mut self.phase else {
+            return rest.len();
+        };
+        let take = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
+        *left -= take as u64;
+        let (left, chunk, fate) = (*left, *chunk, *fate);
+        if let (Fate::Wanted, Some(transaction)) = (fate, &mut self.transaction) {
+            transaction.content.push(&rest[..take]);
+        }
+        if left == 0 {
+            self.end_of_chunk(chunk, fate);
+        }
+        take
+    }
+
+    /// The first octets of a message have come.
+    fn reach_content(&mut self) {
+        match &mut self.transaction {
+            Some(transaction) => match transaction.progress {
+                Progress::Announced(transfer) => transaction.progress = Progress::Begun(transfer),
+                Progress::Envelope | Progress::Begun(_) | Progress::Answered => return,
+            },
+            None => return,
+        }
+        if self.respond(Step::Content, "", Usual::Nothing) == Course::Refused
+            && let Some(transaction) = &mut self.transaction
+        {
+            transaction.progress = Progress::Answered;
+        }
+    }
+
+    fn end_of_chunk(&mut self, chunk: Chunk, fate: Fate) {
+        self.phase = Phase::Command;
+        if let Fate::Refused(usual) = fate {
+            self.transaction = None;
+            return self.voice.write(usual);
+        }
+        if chunk == Chunk::Last {
+            return self.end_of_message();
+        }
+        let Some(transaction) = &self.transaction else {
+            return;
+        };
+        if transaction.progress == Progress::Answered {
+            self.transaction = None;
+        } else if transaction.content.size() > self.size_limit() {
+            self.transaction = None;
+            self.voice.write(TOO_BIG);
+        } else if self.respond(Step::Data, "", OK) != Course::Took {
+            // Whatever chunks follow are refused until the next MAIL.
+            self.transaction = None;
+        }
+    }
+
+    fn end_of_message(&mut self) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        let size = transaction.content.size();
+        self.voice.note(|| format!("{size} octets of message"));
+        if transaction.progress == Progress::Answered {
+            return;
+        }
+        if self.plan.has(Quirk::RefuseBehindBody) {
+            self.body_answer = BodyAnswer::Waiting;
+        }
+        if transaction.recipients.is_empty() {
+            return self.voice.write(NO_RECIPIENTS);
+        }
+        if size > self.size_limit() {
+            return self.voice.write(TOO_BIG);
+        }
+        let usual = Usual::Line(250, "2.0.0", "message stored");
+        match self.respond(Step::Body, "", usual) {
+            // Where no reply was given the message is stored all the same: so duplicates arise.
+            Course::Took | Course::Garbled | Course::Cut => self.store(transaction),
+            Course::Refused | Course::Asked | Course::Shut => {}
+        }
+    }
+
+    fn store(&mut self, transaction: Transaction) {
+        self.messages.push_back(Received {
+            authenticated: self.authenticated.clone(),
+            tls: self.channel == Channel::Tls,
+            connection: self.connection,
+            ..transaction.into_received()
+        });
+    }
+
+    /// Answers a step, as planned or else as usual. `address` is whom it names.
+    fn respond(&mut self, step: Step, address: &str, usual: Usual<'_>) -> Course {
+        let course = self.voice.respond(step, address, usual);
+        match course {
+            Course::Cut | Course::Shut => self.phase = Phase::Over,
+            Course::Took | Course::Refused | Course::Asked | Course::Garbled => {}
+        }
+        course
+    }
+
+    fn say(&mut self, code: u16, enhanced: &'static str, text: &str) {
+        self.voice.write(Usual::Line(code, enhanced, text));
+    }
+
+    /// Ends the session: whatever comes is read, and ignored.
+    fn end(&mut self, action: Action) {
+        self.voice.end(action);
+        self.phase = Phase::Over;
+    }
+
+    fn offers(&self, extension: Extension) -> bool {
+        self.plan.options().offers(extension)
+    }
+
+    /// Whether the extension is on offer to this client.
+    fn extended(&self, extension: Extension) -> bool {
+        self.greeted == Greeted::Ehlo && self.offers(extension)
+    }
+
+    fn can_start_tls(&self) -> bool {
+        let offered = match self.plan.options().tls {
+            TlsMode::StartTls | TlsMode::StartTlsRequired => true,
+            TlsMode::None | TlsMode::Implicit => false,
+        };
+        offered && self.channel == Channel::Clear
+    }
+
+    fn can_log_in(&self) -> bool {
+        let options = self.plan.options();
+        let safe = self.channel == Channel::Tls || options.clear_auth == ClearAuth::Allowed;
+        options.auth != Auth::Off && safe
+    }
+
+    fn size_limit(&self) -> u64 {
+        match self.plan.options().size_limit {
+            limit if limit > 0 && self.offers(Extension::Size) => limit,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// A command as it may be shown.
+fn masked(line: &[u8]) -> String {
+    let text = printable(line);
+    let mut words = text.splitn(3, ' ');
+    let verb = words.next().unwrap_or_default();
+    match (
+        verb.eq_ignore_ascii_case("AUTH"),
+        words.next(),
+        words.next(),
+    ) {
+        (true, Some(mechanism), Some(_)) => format!("{verb} {mechanism} {MASK}"),
+        _ => text,
+    }
+}
+
+const NO_RECIPIENTS: Usual<'static> = Usual::Line(554, "5.5.1", "no valid recipients");
+
+const TOO_BIG: Usual<'static> = Usual::Line(552, "5.3.4", "the message is too big");
+
+const NEEDS_UTF8: Usual<'static> = Usual::Line(553, "5.6.7", "a non-ASCII address needs SMTPUTF8");
+
+const OK: Usual<'static> = Usual::Line(250, "2.0.0", "ok");
+
+/// A base64 line of 12,288 octets and its CRLF (RFC 4954 §4).
+const AUTH_LINE_LIMIT: usize = 12_290;
+
+/// No server can do with less.
+const MIN_LINE_LIMIT: usize = 64;

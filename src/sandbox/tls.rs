@@ -1,0 +1,116 @@
+//! The certificate that is made when a sandbox starts, and the acceptor that shows it.
+
+use std::io;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::{CryptoProvider, hash::HashAlgorithm};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::options::{CertificateOptions, Validity};
+
+/// A certificate authority of one certificate, and a server that shows it.
+pub(super) struct Identity {
+    pub(super) acceptor: TlsAcceptor,
+    /// The authority's own certificate: what a client has to trust.
+    pub(super) authority_pem: String,
+    /// The SHA-256 of the server's certificate.
+    pub(super) sha256: [u8; 32],
+}
+
+impl Identity {
+    pub(super) fn make(options: &CertificateOptions) -> io::Result<Self> {
+        let provider = provider()?;
+        let made = Made::new(options).map_err(io::Error::other)?;
+        let sha256 = sha256(&provider, &made.certificate)?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| {
+                builder
+                    .with_no_client_auth()
+                    .with_single_cert(vec![made.certificate], made.key)
+            })
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            authority_pem: made.authority_pem,
+            sha256,
+        })
+    }
+}
+
+struct Made {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    authority_pem: String,
+}
+
+impl Made {
+    fn new(options: &CertificateOptions) -> Result<Self, rcgen::Error> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "sandbox authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority_key = KeyPair::generate()?;
+        let authority_pem = authority.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::new(options.names.clone())?;
+        let name = options.names.first().map_or("sandbox", String::as_str);
+        server.distinguished_name.push(DnType::CommonName, name);
+        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.use_authority_key_identifier_extension = true;
+        (server.not_before, server.not_after) = match options.validity {
+            Validity::Current => (date_time_ymd(2020, 1, 1), date_time_ymd(2100, 1, 1)),
+            Validity::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 2, 1)),
+            Validity::NotYet => (date_time_ymd(3000, 1, 1), date_time_ymd(3001, 1, 1)),
+        };
+        let server_key = KeyPair::generate()?;
+        let certificate = server.signed_by(&server_key, &issuer)?;
+        Ok(Self {
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(server_key.serialize_der()).into(),
+            authority_pem,
+        })
+    }
+}
+
+/// The process default if there is one, so that a program with its own provider gets it here too.
+pub(super) fn provider() -> io::Result<Arc<CryptoProvider>> {
+    if let Some(provider) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(provider));
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(
+        tokio_rustls::rustls::crypto::ring::default_provider(),
+    ));
+    #[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
+    return Ok(Arc::new(
+        tokio_rustls::rustls::crypto::aws_lc_rs::default_provider(),
+    ));
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    return Err(io::Error::other(
+        "no crypto provider: enable the feature `aws-lc-rs` or `ring`, or install one",
+    ));
+}
+
+/// By the provider's own hash, so that no other is needed.
+pub(super) fn sha256(provider: &CryptoProvider, octets: &[u8]) -> io::Result<[u8; 32]> {
+    let suites = provider.cipher_suites.iter();
+    let hash = suites
+        .filter_map(|suite| suite.tls13())
+        .map(|suite| suite.common.hash_provider)
+        .find(|hash| hash.algorithm() == HashAlgorithm::SHA256)
+        .ok_or_else(|| io::Error::other("the crypto provider has no SHA-256"))?;
+    let output = hash.hash(octets);
+    output
+        .as_ref()
+        .try_into()
+        .map_err(|_| io::Error::other("the crypto provider's SHA-256 is no SHA-256"))
+}

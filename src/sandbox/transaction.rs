@@ -1,0 +1,133 @@
+//! A mail transaction in progress, and the parameters of MAIL that begin it.
+
+use super::command::{Parameter, is_number};
+use super::content::Content;
+use super::options::Extension;
+use super::received::{Received, Transfer};
+use super::voice::Usual;
+
+/// From an accepted MAIL on.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) reverse_path: String,
+    pub(super) parameters: Vec<(String, Option<String>)>,
+    pub(super) recipients: Vec<String>,
+    pub(super) content: Content,
+    pub(super) progress: Progress,
+}
+
+/// How far the content has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It was not announced.
+    Envelope,
+    /// It was announced, and nothing of it has come.
+    Announced(Transfer),
+    /// Some of it has come.
+    Begun(Transfer),
+    /// Its reply was given before its end, and the rest is read for nothing.
+    Answered,
+}
+
+impl Transaction {
+    pub(super) fn new(path: &str, parameters: &[Parameter<'_>], content: Content) -> Self {
+        let keep = |p: &Parameter<'_>| (p.keyword.to_ascii_uppercase(), p.value.map(String::from));
+        Self {
+            reverse_path: path.to_owned(),
+            parameters: parameters.iter().map(keep).collect(),
+            recipients: Vec::new(),
+            content,
+            progress: Progress::Envelope,
+        }
+    }
+
+    /// Whether it may have non-ASCII addresses.
+    pub(super) fn is_utf8(&self) -> bool {
+        let mut keywords = self.parameters.iter().map(|(keyword, _)| keyword);
+        keywords.any(|keyword| keyword == "SMTPUTF8")
+    }
+
+    pub(super) fn into_received(self) -> Received {
+        Received {
+            reverse_path: self.reverse_path,
+            parameters: self.parameters,
+            recipients: self.recipients,
+            size: self.content.size(),
+            content: self.content.into_bytes(),
+            transfer: match self.progress {
+                Progress::Announced(transfer) | Progress::Begun(transfer) => transfer,
+                Progress::Envelope | Progress::Answered => Transfer::Data,
+            },
+            authenticated: None,
+            tls: false,
+            connection: 0,
+        }
+    }
+}
+
+/// What the parameters of MAIL say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// The size in octets; 0 where it was not said.
+    pub(super) size: u64,
+    pub(super) addresses: Addresses,
+}
+
+/// Which addresses a transaction may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Addresses {
+    #[default]
+    Ascii,
+    Utf8,
+}
+
+/// Who may use which parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permitted<'a> {
+    pub(super) extensions: &'a [Extension],
+    pub(super) auth: AuthParameter,
+}
+
+/// Whether MAIL may have AUTH= (RFC 4954 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AuthParameter {
+    Unknown,
+    Taken,
+}
+
+impl Declared {
+    /// Reads the parameters, or says what to refuse them with.
+    pub(super) fn read(
+        parameters: &[Parameter<'_>],
+        permitted: Permitted<'_>,
+    ) -> Result<Self, Usual<'static>> {
+        let wrong = |text| Usual::Line(501, "5.5.4", text);
+        let offered = |extension| permitted.extensions.contains(&extension);
+        let mut declared = Self::default();
+        for parameter in parameters {
+            let known = |keyword: &str| parameter.keyword.eq_ignore_ascii_case(keyword);
+            if known("SIZE") && offered(Extension::Size) {
+                let digits = parameter.value.filter(|value| is_number(value));
+                let digits = digits.ok_or(wrong("SIZE needs a number"))?;
+                // Twenty digits may be more than fits, and then are more than any limit.
+                declared.size = digits.parse().unwrap_or(u64::MAX);
+            } else if known("BODY") && offered(Extension::EightBitMime) {
+                let value = parameter.value.unwrap_or_default();
+                let mut bodies = ["7BIT", "8BITMIME"].into_iter();
+                if !bodies.any(|body| value.eq_ignore_ascii_case(body)) {
+                    return Err(wrong("BODY is 7BIT or 8BITMIME"));
+                }
+            } else if known("SMTPUTF8") && offered(Extension::SmtpUtf8) {
+                if parameter.value.is_some() {
+                    return Err(wrong("SMTPUTF8 takes no value"));
+                }
+                declared.addresses = Addresses::Utf8;
+            } else if known("AUTH") && permitted.auth == AuthParameter::Taken {
+                parameter.value.ok_or(wrong("AUTH needs a mailbox"))?;
+            } else {
+                return Err(Usual::Line(555, "5.5.4", "unknown parameter"));
+            }
+        }
+        Ok(declared)
+    }
+}

@@ -1,0 +1,30 @@
+//! The driver: over streams in memory whose other end a test plays, and against the sandbox.
+
+pub(crate) mod peer;
+pub(crate) mod shape;
+mod stream;
+mod task;
+
+use ehlo::{BareNewlines, ClientConfig, Content, Envelope, Mailbox, Security};
+
+/// A configuration for a stream in clear.
+fn clear() -> ClientConfig {
+    ClientConfig::new("mx.example.org", Security::Plaintext)
+}
+
+fn mailbox(address: &str) -> Mailbox {
+    address.parse().expect("a test's address is valid")
+}
+
+/// From alice to one recipient.
+pub(crate) fn to(recipient: &str) -> Envelope {
+    Envelope::new(mailbox("alice@example.com"), [mailbox(recipient)])
+}
+
+pub(crate) fn content(text: impl Into<Vec<u8>>) -> Content {
+    Content::check(text.into(), BareNewlines::Reject).expect("a test's content is clean")
+}
+
+pub(crate) fn hello() -> Content {
+    content("Subject: Hello\r\n\r\nHello.\r\n")
+}
