@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::connection::Connection;
 use crate::proto::session::Session;
-use crate::proto::transaction::{Body, Envelope, SubmitProblem, TransactionId, Verdict};
+use crate::proto::transaction::{Body, Envelope, Outcome, SubmitProblem, TransactionId, Verdict};
 
 /// The engine, and who waits for it. Wakers are called when the lock is free again, so that a woken
 /// thread does not run into it.
@@ -64,7 +64,7 @@ pub(super) enum Departure {
 
 /// How a transaction stands for the one who waits for it.
 pub(super) enum Standing {
-    Finished(Vec<Verdict>),
+    Finished(Outcome),
     /// The engine wants so many octets of its streamed body.
     Room,
 }
@@ -195,11 +195,7 @@ impl State {
     }
 
     /// Whether the transaction is finished; its verdicts can be taken once.
-    pub(super) fn poll_finished(
-        &mut self,
-        id: TransactionId,
-        cx: &Context<'_>,
-    ) -> Poll<Vec<Verdict>> {
+    pub(super) fn poll_finished(&mut self, id: TransactionId, cx: &Context<'_>) -> Poll<Outcome> {
         let Some(index) = self.position(id) else {
             return Poll::Pending;
         };
@@ -212,15 +208,19 @@ impl State {
             Progress::Finished(verdicts) => {
                 let verdicts = std::mem::take(verdicts);
                 self.slots.remove(index);
-                Poll::Ready(verdicts)
+                let outcome = Outcome::new(verdicts);
+                Poll::Ready(match self.connection.session() {
+                    Some(session) => outcome.in_session(session),
+                    None => outcome,
+                })
             }
         }
     }
 
     /// As [`Self::poll_finished`], but also ready when its streamed body can go on.
     pub(super) fn poll_standing(&mut self, id: TransactionId, cx: &Context<'_>) -> Poll<Standing> {
-        if let Poll::Ready(verdicts) = self.poll_finished(id, cx) {
-            return Poll::Ready(Standing::Finished(verdicts));
+        if let Poll::Ready(outcome) = self.poll_finished(id, cx) {
+            return Poll::Ready(Standing::Finished(outcome));
         }
         match self.connection.body_writer() {
             Some(writer) if writer.id() == id => Poll::Ready(Standing::Room),

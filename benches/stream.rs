@@ -1,0 +1,240 @@
+//! A client to be measured from outside: it sends messages to a sandbox in another process, so that
+//! what callgrind and strace count is the client's alone. See README.md beside this file.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use ehlo::net::TlsOptions;
+use ehlo::{
+    BareNewlines, Client, ClientConfig, Content, Delivery, Envelope, Mailbox, Security, Streamed,
+};
+use tokio::io::{AsyncRead, ReadBuf};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::from_arguments(std::env::args().skip(1))?;
+    let client = Client::connect(options.config()?).await?;
+    let before = client.stats();
+    let start = Instant::now();
+    match options.mode {
+        Mode::Queued => queued(&client, &options).await?,
+        Mode::Awaited => awaited(&client, &options).await?,
+        Mode::Streamed => streamed(&client, &options).await?,
+    }
+    let elapsed = start.elapsed().as_secs_f64();
+    let after = client.stats();
+    client.close().await?;
+
+    let sent = after.bytes_sent - before.bytes_sent;
+    println!(
+        "{} messages, {} flights, {sent} octets in {elapsed:.3} s: {:.0} messages/s, {:.1} MB/s",
+        options.messages,
+        after.flights - before.flights,
+        options.messages as f64 / elapsed,
+        sent as f64 / elapsed / 1e6,
+    );
+    if let Some(peak) = peak_memory() {
+        println!("peak resident memory: {peak}");
+    }
+    Ok(())
+}
+
+/// All messages are submitted without waiting for an answer, up to a number that waits at once.
+async fn queued(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
+    const WAITING: usize = 64;
+    let (envelope, content) = options.message();
+    let mut deliveries: VecDeque<Delivery> = VecDeque::with_capacity(WAITING);
+    for _ in 0..options.messages {
+        if deliveries.len() == WAITING
+            && let Some(first) = deliveries.pop_front()
+        {
+            first.await.into_result()?;
+        }
+        deliveries.push_back(client.submit(envelope.clone(), content.clone()));
+    }
+    for delivery in deliveries {
+        delivery.await.into_result()?;
+    }
+    Ok(())
+}
+
+/// Each message waits for the answer to the one before.
+async fn awaited(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
+    let (envelope, content) = options.message();
+    for _ in 0..options.messages {
+        client
+            .send(envelope.clone(), content.clone())
+            .await
+            .into_result()?;
+    }
+    Ok(())
+}
+
+/// As awaited, but each message comes from a reader and never lies in memory as a whole.
+async fn streamed(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
+    let (envelope, _) = options.message();
+    for _ in 0..options.messages {
+        let reader = Text::new(options);
+        client
+            .send_from(envelope.clone(), Streamed::default(), reader)
+            .await
+            .into_result()?;
+    }
+    Ok(())
+}
+
+struct Options {
+    host: String,
+    port: u16,
+    security: Security,
+    ca_file: Option<String>,
+    mode: Mode,
+    messages: u64,
+    size: usize,
+    recipients: usize,
+    dots_every: usize,
+}
+
+enum Mode {
+    Queued,
+    Awaited,
+    Streamed,
+}
+
+impl Options {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut options = Self {
+            host: "127.0.0.1".to_owned(),
+            port: 2525,
+            security: Security::Plaintext,
+            ca_file: None,
+            mode: Mode::Queued,
+            messages: 10_000,
+            size: 1024,
+            recipients: 1,
+            dots_every: 0,
+        };
+        while let Some(name) = arguments.next() {
+            if name == "--bench" {
+                continue; // `cargo bench` adds it
+            }
+            let value = arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--server" => {
+                    let (host, port) = value.rsplit_once(':').ok_or("--server HOST:PORT")?;
+                    options.host = host.to_owned();
+                    options.port = port.parse()?;
+                }
+                "--encryption" => options.security = security(&value)?,
+                "--ca-file" => options.ca_file = Some(value),
+                "--mode" => options.mode = mode(&value)?,
+                "--messages" => options.messages = value.parse()?,
+                "--size" => options.size = value.parse()?,
+                "--recipients" => options.recipients = value.parse()?,
+                "--dots-every" => options.dots_every = value.parse()?,
+                _ => return Err(format!("there is no option {name}").into()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn config(&self) -> Result<ClientConfig, Box<dyn Error>> {
+        let mut config = ClientConfig::new(&self.host, self.security).with_port(self.port);
+        if let Some(path) = &self.ca_file {
+            config = config.with_tls(TlsOptions::default().with_ca_pem(&std::fs::read(path)?)?);
+        }
+        Ok(config)
+    }
+
+    fn message(&self) -> (Envelope, Content) {
+        let mailbox = |name: &str| Mailbox::new(name, "example.org").expect("a valid address");
+        let recipients = (0..self.recipients).map(|number| mailbox(&format!("r{number}")));
+        let envelope = Envelope::new(mailbox("sender"), recipients);
+        let content = match self.mode {
+            Mode::Queued | Mode::Awaited => lines(self.size, self.dots_every),
+            Mode::Streamed => Vec::new(),
+        };
+        let content = Content::check(content, BareNewlines::Reject).expect("no bare newlines");
+        (envelope, content)
+    }
+}
+
+/// A message that is made while it is read: the same lines again and again.
+struct Text {
+    block: Vec<u8>,
+    at: usize,
+    left: usize,
+}
+
+impl Text {
+    fn new(options: &Options) -> Self {
+        Self {
+            block: lines(BLOCK, options.dots_every),
+            at: 0,
+            left: options.size / LINE * LINE,
+        }
+    }
+}
+
+impl AsyncRead for Text {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let at = self.at;
+        let length = self.left.min(buffer.remaining()).min(self.block.len() - at);
+        buffer.put_slice(&self.block[at..at + length]);
+        self.at = (at + length) % self.block.len();
+        self.left -= length;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whole lines of up to `size` octets together; every so many begin with a dot, none if that is 0.
+fn lines(size: usize, dots_every: usize) -> Vec<u8> {
+    (0..size / LINE)
+        .flat_map(|number| {
+            let dotted = dots_every > 0 && number % dots_every == 0;
+            let first = if dotted { '.' } else { '-' };
+            format!("{first}{number:0width$}\r\n", width = LINE - 3).into_bytes()
+        })
+        .collect()
+}
+
+/// The largest amount of memory that the process has had at once, as Linux tells it.
+fn peak_memory() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().to_owned())
+}
+
+/// Octets in a line, CRLF included.
+const LINE: usize = 64;
+const BLOCK: usize = 64 * 1024;
+
+fn security(name: &str) -> Result<Security, String> {
+    match name {
+        "none" => Ok(Security::Plaintext),
+        "starttls" => Ok(Security::StartTls),
+        "tls" => Ok(Security::Implicit),
+        _ => Err(format!("--encryption none|starttls|tls, not {name}")),
+    }
+}
+
+fn mode(name: &str) -> Result<Mode, String> {
+    match name {
+        "queued" => Ok(Mode::Queued),
+        "awaited" => Ok(Mode::Awaited),
+        "streamed" => Ok(Mode::Streamed),
+        _ => Err(format!("--mode queued|awaited|streamed, not {name}")),
+    }
+}
