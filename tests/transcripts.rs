@@ -32,14 +32,24 @@ fn of_file(transcript: Transcript) -> Vec<Trial> {
     let transcript = std::sync::Arc::new(transcript);
     let trial = |way: &str, run: fn(&Transcript) -> Result<(), String>| {
         let transcript = transcript.clone();
-        Trial::test(format!("{}::{way}", transcript.name), move || Ok(run(&transcript)?))
+        Trial::test(format!("{}::{way}", transcript.name), move || {
+            Ok(run(&transcript)?)
+        })
     };
     vec![
-        trial("whole", |transcript| play(transcript, Pieces::Whole, Writes::Whole)),
-        trial("octet_by_octet", |transcript| play(transcript, Pieces::Octets, Writes::Whole)),
-        trial("short_writes", |transcript| play(transcript, Pieces::Whole, Writes::Octets)),
+        trial("whole", |transcript| {
+            play(transcript, Pieces::Whole, Writes::Whole)
+        }),
+        trial("octet_by_octet", |transcript| {
+            play(transcript, Pieces::Octets, Writes::Whole)
+        }),
+        trial("short_writes", |transcript| {
+            play(transcript, Pieces::Whole, Writes::Octets)
+        }),
         trial("random_pieces", |transcript| {
-            let first = std::env::var("SPLIT_SEED").ok().and_then(|seed| seed.parse().ok());
+            let first = std::env::var("SPLIT_SEED")
+                .ok()
+                .and_then(|seed| seed.parse().ok());
             let seeds = first.map_or(1..=24, |seed| seed..=seed);
             for seed in seeds {
                 play(transcript, Pieces::Random(seed), Writes::Octets)?;

@@ -8,7 +8,10 @@ pub(crate) fn words(event: &Event, ids: &[TransactionId]) -> String {
     match event {
         Event::Reached { stage, reply } => format!("reached {stage} {}", reply.code()),
         Event::StartTls => "starttls".to_owned(),
-        Event::CredentialsWanted { mechanism, previous } => match previous {
+        Event::CredentialsWanted {
+            mechanism,
+            previous,
+        } => match previous {
             None => format!("credentials {mechanism}"),
             Some(reply) => format!("credentials {mechanism} {}", reply.code()),
         },
@@ -21,7 +24,12 @@ pub(crate) fn words(event: &Event, ids: &[TransactionId]) -> String {
             }
             words
         }
-        Event::Recipient { id, index, stage, reply } => {
+        Event::Recipient {
+            id,
+            index,
+            stage,
+            reply,
+        } => {
             let place = match ordinal(*id, ids) {
                 0 => format!("{index}"),
                 ordinal => format!("{ordinal}/{index}"),
@@ -55,10 +63,16 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 
 /// Category, stage, and whether another try may succeed.
 pub(crate) fn fault(error: &Error) -> String {
-    let lasting = if error.is_temporary() { "temporary" } else { "permanent" };
+    let lasting = if error.is_temporary() {
+        "temporary"
+    } else {
+        "permanent"
+    };
     format!("{} {} {lasting}", error.category(), error.stage())
 }
 
 fn ordinal(id: TransactionId, ids: &[TransactionId]) -> usize {
-    ids.iter().position(|&known| known == id).unwrap_or(usize::MAX)
+    ids.iter()
+        .position(|&known| known == id)
+        .unwrap_or(usize::MAX)
 }

@@ -79,7 +79,10 @@ impl Transcript {
             })?;
         }
         let shows_reached = reader.blocks.iter().any(|block| {
-            block.events.iter().any(|event| event.starts_with("reached "))
+            block
+                .events
+                .iter()
+                .any(|event| event.starts_with("reached "))
         });
         Ok(Self {
             name,
@@ -91,9 +94,11 @@ impl Transcript {
         })
     }
 
-    /// The rule ids that the file's comments cite.
+    /// Whether the clock moves in it.
     pub(crate) fn waits(&self) -> bool {
-        self.blocks.iter().any(|block| matches!(block.stimulus, Stimulus::Wait(_)))
+        self.blocks
+            .iter()
+            .any(|block| matches!(block.stimulus, Stimulus::Wait(_)))
     }
 }
 
@@ -113,7 +118,11 @@ impl Reader {
             observed: Vec::new(),
             line: 0,
         };
-        Self { settings: None, blocks: vec![start], in_run: false }
+        Self {
+            settings: None,
+            blocks: vec![start],
+            in_run: false,
+        }
     }
 
     fn line(&mut self, index: usize, line: &str) -> Result<(), String> {
@@ -191,7 +200,9 @@ fn spoken(line: &str, who: char) -> Result<Option<Vec<u8>>, String> {
     let Some(kind) = rest.chars().next() else {
         return Ok(None);
     };
-    let text = rest[kind.len_utf8()..].strip_prefix(' ').unwrap_or(&rest[kind.len_utf8()..]);
+    let text = rest[kind.len_utf8()..]
+        .strip_prefix(' ')
+        .unwrap_or(&rest[kind.len_utf8()..]);
     match kind {
         ':' => {
             let mut octets = text.as_bytes().to_vec();
@@ -201,7 +212,9 @@ fn spoken(line: &str, who: char) -> Result<Option<Vec<u8>>, String> {
         '|' => escape::decode(text).map(Some),
         '=' => Ok(Some(stuffed(&testdata(text.trim())?))),
         '*' => {
-            let (count, text) = text.split_once(' ').ok_or("a count and a text are wanted")?;
+            let (count, text) = text
+                .split_once(' ')
+                .ok_or("a count and a text are wanted")?;
             let count = count.parse().map_err(|_| "that is no count")?;
             Ok(Some(escape::decode(text)?.repeat(count)))
         }
@@ -215,7 +228,9 @@ fn stimulus(verb: &str, rest: &str) -> Result<Stimulus, String> {
         "probe" => Stimulus::Probe(Box::new(Submission::parse(&Word::split(rest)?)?)),
         "body" => Stimulus::Write(escape::decode(rest)?.into()),
         "body*" => {
-            let (count, text) = rest.split_once(' ').ok_or("a count and a text are wanted")?;
+            let (count, text) = rest
+                .split_once(' ')
+                .ok_or("a count and a text are wanted")?;
             let count = count.parse().map_err(|_| "that is no count")?;
             Stimulus::Write(escape::decode(text)?.repeat(count).into())
         }
@@ -257,12 +272,17 @@ pub(crate) fn all() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("transcripts")];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
+        let Ok(entries) = fs::read_dir(folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "smtp") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "smtp")
+            {
                 found.push(path);
             }
         }

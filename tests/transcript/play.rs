@@ -53,13 +53,19 @@ pub(crate) struct Seen {
 impl Seen {
     /// Whether this is what the block lists.
     pub(crate) fn agrees(&self, block: &Block, shows_reached: bool) -> bool {
-        let events = self.events.iter().filter(|event| shows_reached || !is_reached(event));
+        let events = self
+            .events
+            .iter()
+            .filter(|event| shows_reached || !is_reached(event));
         self.flight == block.flight && events.eq(&block.events)
     }
 
     /// As lines of a transcript.
     pub(crate) fn lines(&self, shows_reached: bool) -> Vec<String> {
-        let events = self.events.iter().filter(|event| shows_reached || !is_reached(event));
+        let events = self
+            .events
+            .iter()
+            .filter(|event| shows_reached || !is_reached(event));
         let mut lines: Vec<_> = events.map(|event| format!("event   {event}")).collect();
         lines.extend(client_lines(&self.flight));
         lines
@@ -134,13 +140,21 @@ impl Player {
             }
             Stimulus::Write(piece) => {
                 let writer = connection.body_writer();
-                writer.ok_or(wants_no_body(block))?.write(piece.clone(), now);
+                writer
+                    .ok_or(wants_no_body(block))?
+                    .write(piece.clone(), now);
             }
             Stimulus::Finish => {
-                connection.body_writer().ok_or(wants_no_body(block))?.finish(now);
+                connection
+                    .body_writer()
+                    .ok_or(wants_no_body(block))?
+                    .finish(now);
             }
             Stimulus::Abandon => {
-                connection.body_writer().ok_or(wants_no_body(block))?.abandon(now);
+                connection
+                    .body_writer()
+                    .ok_or(wants_no_body(block))?
+                    .abandon(now);
             }
             Stimulus::Cancel(ordinal) => {
                 let id = self.ids.get(*ordinal).ok_or("no such transaction")?;
@@ -171,7 +185,11 @@ impl Player {
             return Err("no event closed the connection after the end of the file and EOF".into());
         }
         for id in &self.ids {
-            let times = self.finished.iter().filter(|finished| *finished == id).count();
+            let times = self
+                .finished
+                .iter()
+                .filter(|finished| *finished == id)
+                .count();
             if times != 1 {
                 return Err(format!("transaction {id} finished {times} times"));
             }
@@ -188,7 +206,9 @@ impl Player {
 
     fn submit(&mut self, submission: &Submission) -> Result<(), String> {
         let body = submission.body.clone().ok_or("submit wants body=")?;
-        let id = self.connection.submit(submission.envelope.clone(), body, self.now);
+        let id = self
+            .connection
+            .submit(submission.envelope.clone(), body, self.now);
         self.ids.push(id.map_err(|error| error.to_string())?);
         Ok(())
     }
@@ -255,7 +275,8 @@ impl Player {
                     return Err("an empty slice to transmit".into());
                 }
                 let left = most - (seen.flight.len() - start);
-                seen.flight.extend_from_slice(&slice[..slice.len().min(left)]);
+                seen.flight
+                    .extend_from_slice(&slice[..slice.len().min(left)]);
             }
             let taken = seen.flight.len() - start;
             if taken == 0 {
@@ -283,12 +304,21 @@ impl Observer for Listener {
 /// The transcript with `-` at what was expected and `+` at what came.
 fn difference(transcript: &Transcript, block: &Block, seen: &Seen) -> String {
     let mut shown = format!("{}\n", transcript.path.display());
-    let last = block.observed.last().copied().unwrap_or(block.line).max(block.line);
+    let last = block
+        .observed
+        .last()
+        .copied()
+        .unwrap_or(block.line)
+        .max(block.line);
     for (index, line) in transcript.lines.iter().enumerate() {
         if index > last + 6 {
             break;
         }
-        let mark = if block.observed.contains(&index) { '-' } else { ' ' };
+        let mark = if block.observed.contains(&index) {
+            '-'
+        } else {
+            ' '
+        };
         let _ = writeln!(shown, "{mark} {line}");
         if index == last {
             for line in seen.lines(transcript.shows_reached) {

@@ -71,7 +71,11 @@ impl Settings {
         if let Some(longest) = timeout {
             config.timeouts = Timeouts::default().capped(longest);
         }
-        Ok(Self { config, local, secrets })
+        Ok(Self {
+            config,
+            local,
+            secrets,
+        })
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -204,15 +208,21 @@ pub(crate) fn credentials(line: &str) -> Result<Option<Credentials>, String> {
     let words = Word::split(line)?;
     let find = |key: &str| {
         let word = words.iter().find(|word| word.key == key);
-        word.map(|word| word.value.clone()).ok_or(format!("{key}= is missing"))
+        word.map(|word| word.value.clone())
+            .ok_or(format!("{key}= is missing"))
     };
-    Credentials::password(find("username")?, find("password")?).map(Some).map_err(show)
+    Credentials::password(find("username")?, find("password")?)
+        .map(Some)
+        .map_err(show)
 }
 
 /// The forms in which a password travels, and itself unless it is a common word.
 fn forms_of_a_secret(username: &str, password: &str) -> Vec<String> {
     let plain = format!("\0{username}\0{password}");
-    let mut forms = vec![BASE64_STANDARD.encode(plain), BASE64_STANDARD.encode(password)];
+    let mut forms = vec![
+        BASE64_STANDARD.encode(plain),
+        BASE64_STANDARD.encode(password),
+    ];
     if password != "password" {
         forms.push(password.to_owned());
     }
@@ -222,7 +232,9 @@ fn forms_of_a_secret(username: &str, password: &str) -> Vec<String> {
 /// A number of seconds (`30s`), minutes (`5m`) or milliseconds (`10ms`).
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or("a time without a unit")?;
+    let unit = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or("a time without a unit")?;
     let count = text[..unit].parse().map_err(show)?;
     match &text[unit..] {
         "ms" => Ok(Duration::from_millis(count)),
@@ -243,7 +255,10 @@ fn security(value: &str) -> Result<Security, String> {
 }
 
 fn mechanisms(value: &str) -> Result<Vec<MechanismName>, String> {
-    value.split(',').map(|name| name.parse().map_err(show)).collect()
+    value
+        .split(',')
+        .map(|name| name.parse().map_err(show))
+        .collect()
 }
 
 fn limits(limits: Limits, line: Option<usize>, reply: Option<usize>) -> Limits {
@@ -261,7 +276,9 @@ fn with_param(params: Params, text: &str) -> Result<Params, String> {
 }
 
 fn path(text: &str) -> Result<&str, String> {
-    let inner = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
+    let inner = text
+        .strip_prefix('<')
+        .and_then(|text| text.strip_suffix('>'));
     inner.ok_or(format!("{text} is not in angle brackets"))
 }
 
