@@ -82,6 +82,7 @@ mod received;
 mod session;
 mod terms;
 mod tls;
+pub mod script;
 mod transaction;
 mod voice;
 
