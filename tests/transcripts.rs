@@ -3,7 +3,11 @@
 
 mod transcript;
 
+use std::sync::Arc;
+
 use libtest_mimic::{Arguments, Failed, Trial};
+#[cfg(feature = "sandbox")]
+use transcript::network;
 use transcript::parse::{self, Transcript};
 use transcript::play::{Pieces, Writes, play};
 use transcript::{bless, matrix};
@@ -29,14 +33,14 @@ fn of_file(transcript: Transcript) -> Vec<Trial> {
         let name = format!("{}::bless", transcript.name);
         return vec![Trial::test(name, move || Ok(bless::bless(&transcript)?))];
     }
-    let transcript = std::sync::Arc::new(transcript);
+    let transcript = Arc::new(transcript);
     let trial = |way: &str, run: fn(&Transcript) -> Result<(), String>| {
         let transcript = transcript.clone();
         Trial::test(format!("{}::{way}", transcript.name), move || {
             Ok(run(&transcript)?)
         })
     };
-    vec![
+    let mut trials = vec![
         trial("whole", |transcript| {
             play(transcript, Pieces::Whole, Writes::Whole)
         }),
@@ -56,5 +60,26 @@ fn of_file(transcript: Transcript) -> Vec<Trial> {
             }
             Ok(())
         }),
-    ]
+    ];
+    trials.extend(over_a_network(&transcript));
+    trials
+}
+
+/// Through the driver; a file that this cannot play shows as ignored, with the reason.
+#[cfg(feature = "sandbox")]
+fn over_a_network(transcript: &Arc<Transcript>) -> Option<Trial> {
+    let name = format!("{}::network", transcript.name);
+    let hindrance = network::hindrance(transcript);
+    let transcript = transcript.clone();
+    let trial = Trial::test(name, move || Ok(network::play(&transcript)?));
+    Some(match hindrance {
+        None => trial,
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+    })
+}
+
+/// Without the driver and the sandbox there is no network.
+#[cfg(not(feature = "sandbox"))]
+fn over_a_network(_: &Arc<Transcript>) -> Option<Trial> {
+    None
 }

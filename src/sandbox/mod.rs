@@ -79,10 +79,10 @@ mod login;
 mod options;
 mod plan;
 mod received;
+pub mod script;
 mod session;
 mod terms;
 mod tls;
-pub mod script;
 mod transaction;
 mod voice;
 

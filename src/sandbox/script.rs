@@ -295,7 +295,10 @@ impl fmt::Display for PlayError {
                 write!(f, "the client sent {heard:?} instead of {expected:?}")
             }
             Self::Ended { expected } => {
-                write!(f, "the client closed its side instead of sending {expected:?}")
+                write!(
+                    f,
+                    "the client closed its side instead of sending {expected:?}"
+                )
             }
             Self::Io(error) => write!(f, "the stream failed: {error}"),
         }

@@ -138,6 +138,20 @@ impl Bench {
         self.listen();
     }
 
+    /// As [`Self::act`], but what the server says arrives in pieces.
+    pub(crate) fn act_in_pieces(&mut self, action: &Action, random: &mut Random) {
+        let Action::Receive(octets) = action else {
+            return self.act(action);
+        };
+        let mut rest = octets.as_slice();
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(1 + random.below(rest.len().min(30)));
+            self.connection.receive(piece, self.now);
+            rest = tail;
+        }
+        self.listen();
+    }
+
     /// Takes at most so many octets of the output; tells which.
     pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 256];
@@ -328,7 +342,8 @@ pub(crate) fn converse(conversation: &Conversation, way: Way) -> Result<Record, 
     Ok(record)
 }
 
-/// The same actions again, the server's octets cut by another seed: the same must come out.
+/// The actions of a record again, the server's octets cut by a seed, and the output taken in small
+/// pieces: the same must come out.
 pub(crate) fn replay(
     conversation: &Conversation,
     record: &Record,
@@ -339,31 +354,36 @@ pub(crate) fn replay(
     let mut again = Bench::new(config(conversation));
     for (action, _) in record {
         once.act(action);
-        match action {
-            Action::Receive(octets) => {
-                let mut rest = octets.as_slice();
-                while !rest.is_empty() {
-                    let (piece, tail) = rest.split_at(1 + random.below(rest.len().min(30)));
-                    again.connection.receive(piece, again.now);
-                    rest = tail;
-                }
-                again.listen();
-            }
-            _ => again.act(action),
-        }
-        // One takes all at once, the other in small pieces.
+        again.act_in_pieces(action, &mut random);
         while !once.take(usize::MAX).is_empty() {}
         while !again.take(1 + random.below(9)).is_empty() {}
-        if once.wire != again.wire {
-            return Err("another way to cut, other octets".into());
-        }
-        if once.words() != again.words() {
-            return Err(format!(
-                "another way to cut, other events:\n{:?}\n{:?}",
-                once.words(),
-                again.words()
-            ));
-        }
+        same(&once, &again)?;
+    }
+    Ok(())
+}
+
+/// Any steps twice, the server's octets whole and cut by a seed: the same must come out.
+pub(crate) fn cut_anyhow(config: &Config, steps: &[Action], cuts: u64) -> Result<(), String> {
+    let mut random = Random(cuts);
+    let mut once = Bench::new(config.clone());
+    let mut again = Bench::new(config.clone());
+    for step in steps {
+        once.act(step);
+        again.act_in_pieces(step, &mut random);
+        same(&once, &again).map_err(|problem| format!("{problem}\nafter {step:?}"))?;
+    }
+    Ok(())
+}
+
+fn same(once: &Bench, again: &Bench) -> Result<(), String> {
+    if once.wire != again.wire {
+        return Err("cut in another way, other octets".into());
+    }
+    let (once, again) = (once.words(), again.words());
+    if once != again {
+        return Err(format!(
+            "cut in another way, other events:\n{once:?}\n{again:?}"
+        ));
     }
     Ok(())
 }

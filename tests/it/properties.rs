@@ -11,11 +11,11 @@ use proptest::test_runner::TestCaseError;
 
 use crate::model::{Character, decode, loose_end};
 use crate::oracles::{
-    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, replay,
+    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, cut_anyhow, replay,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(settings())]
 
     #[test]
     fn what_the_server_decodes_is_what_was_submitted(talk in conversation()) {
@@ -49,17 +49,68 @@ proptest! {
     }
 
     #[test]
-    fn plausible_steps_end_well(steps in vec(plausible(), 0..80)) {
+    fn how_random_steps_are_cut_changes_nothing(
+        security in security(),
+        steps in vec(action(), 0..60),
+        cuts in any::<u64>(),
+    ) {
+        cut_anyhow(&Config::new(security), &steps, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn how_plausible_steps_are_cut_changes_nothing(
+        offers in offers(),
+        steps in vec(plausible(), 0..60),
+        cuts in any::<u64>(),
+    ) {
+        let steps: Vec<_> = opening(offers).into_iter().chain(steps).collect();
+        let config = Config::new(Security::Plaintext);
+        cut_anyhow(&config, &steps, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn plausible_steps_end_well(offers in offers(), steps in vec(plausible(), 0..80)) {
         let mut bench = Bench::new(Config::new(Security::Plaintext));
-        let opening = [
-            Action::Receive(b"220 mx\r\n".to_vec()),
-            Action::Take(usize::MAX),
-            Action::Receive(b"250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n".to_vec()),
-        ];
-        for step in opening.iter().chain(&steps) {
+        for step in opening(offers).iter().chain(&steps) {
             bench.act(step);
         }
         bench.check().map_err(TestCaseError::fail)?;
+    }
+}
+
+/// A failure becomes a transcript, not a file of seeds. `PROPTEST_CASES` asks for more cases.
+fn settings() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(150),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+#[test]
+fn a_large_message_arrives_whole() {
+    let line = b".a line of some length that begins with a dot\r\n";
+    for form in [Form::Whole, Form::Streamed(50_000)] {
+        let talk = Conversation {
+            security: Security::Plaintext,
+            login: LogIn::No,
+            mails: vec![
+                mail_to_bob(line.repeat(30_000), form),
+                mail_to_bob(vec![b'x'; 1_000_000], form),
+                mail_to_bob(b"small\r\n".to_vec(), form),
+            ],
+            server: Character {
+                seed: 1,
+                refusals: 0,
+                endings: 0,
+                offers: vec!["PIPELINING", "8BITMIME", "SIZE"],
+            },
+            cuts: 7,
+        };
+        converse(&talk, Way::Faithful).expect("nothing is refused");
     }
 }
 
@@ -68,12 +119,10 @@ fn a_forgotten_dot_is_found() {
     let talk = Conversation {
         security: Security::Plaintext,
         login: LogIn::No,
-        mails: vec![Mail {
-            recipients: vec!["bob".into()],
-            content: b"one\r\n.two\r\nthree\r\n".to_vec(),
-            form: Form::Whole,
-            commitment: Commitment::Each,
-        }],
+        mails: vec![mail_to_bob(
+            b"one\r\n.two\r\nthree\r\n".to_vec(),
+            Form::Whole,
+        )],
         server: Character {
             seed: 1,
             refusals: 0,
@@ -118,6 +167,28 @@ fn the_strict_decoder_ends_at_crlf_dot_crlf_alone() {
     );
     assert_eq!(decode(b"a\r\n."), None);
     assert_eq!(canonical(b"a\n\r\rb\r\nc"), b"a\r\n\r\n\r\nb\r\nc\r\n");
+}
+
+fn mail_to_bob(content: Vec<u8>, form: Form) -> Mail {
+    Mail {
+        recipients: vec!["bob".into()],
+        content,
+        form,
+        commitment: Commitment::Each,
+    }
+}
+
+/// A session that is ready.
+fn opening(offers: &str) -> [Action; 3] {
+    [
+        Action::Receive(b"220 mx\r\n".to_vec()),
+        Action::Take(usize::MAX),
+        Action::Receive(format!("250-mx\r\n250-{offers}\r\n250 SIZE 1000\r\n").into_bytes()),
+    ]
+}
+
+fn offers() -> impl Strategy<Value = &'static str> {
+    select(vec!["PIPELINING", "X-NOTHING"])
 }
 
 fn conversation() -> impl Strategy<Value = Conversation> {
@@ -200,7 +271,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
             .prop_map(|text| text.as_bytes().to_vec()),
         3 => "[ -~]{0,30}".prop_map(String::into_bytes),
         1 => vec(1_u8.., 0..40),
-        1 => (200_usize..9000).prop_map(|length| vec![b'x'; length]),
+        1 => (200_usize..3000).prop_map(|length| vec![b'x'; length]),
     ];
     vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
@@ -234,9 +305,16 @@ fn action() -> impl Strategy<Value = Action> {
 
 /// Steps that get far into the session.
 fn plausible() -> impl Strategy<Value = Action> {
+    let replies = select(vec![
+        "250 2.0.0 ok\r\n",
+        "250 ok\r\n",
+        "354 go\r\n",
+        "550 5.1.1 no\r\n",
+        "452 full\r\n",
+        "503 no\r\n",
+    ]);
     prop_oneof![
-        10 => select(vec!["250 2.0.0 ok\r\n", "250 ok\r\n", "354 go\r\n", "550 5.1.1 no\r\n", "452 full\r\n", "503 no\r\n"])
-            .prop_map(|reply| Action::Receive(reply.as_bytes().to_vec())),
+        10 => vec(replies, 1..4).prop_map(|replies| Action::Receive(replies.concat().into_bytes())),
         10 => Just(Action::Take(usize::MAX)),
         2 => (1_usize..40).prop_map(Action::Take),
         3 => mail().prop_map(Action::Submit),

@@ -1,6 +1,6 @@
 //! Events as the words of an `event` line.
 
-use ehlo::proto::{Event, TransactionId};
+use ehlo::proto::{Event, Session, TransactionId};
 use ehlo::{Error, Verdict};
 
 /// The words of an event. Transactions are named by their place in the file.
@@ -15,15 +15,7 @@ pub(crate) fn words(event: &Event, ids: &[TransactionId]) -> String {
             None => format!("credentials {mechanism}"),
             Some(reply) => format!("credentials {mechanism} {}", reply.code()),
         },
-        Event::Ready(session) => {
-            let mut words = "ready".to_owned();
-            for line in session.extensions().lines() {
-                let keyword = line.split(|octet| b" \t=".contains(octet)).next();
-                words.push(' ');
-                words.push_str(&String::from_utf8_lossy(keyword.unwrap_or_default()));
-            }
-            words
-        }
+        Event::Ready(session) => ready(session),
         Event::Recipient {
             id,
             index,
@@ -47,6 +39,17 @@ pub(crate) fn words(event: &Event, ids: &[TransactionId]) -> String {
         Event::Closed(Err(error)) => format!("closed {}", fault(error)),
         other => format!("{other:?}"),
     }
+}
+
+/// The words of a session that is ready: the keywords on offer.
+pub(crate) fn ready(session: &Session) -> String {
+    let mut words = "ready".to_owned();
+    for line in session.extensions().lines() {
+        let keyword = line.split(|octet| b" \t=".contains(octet)).next();
+        words.push(' ');
+        words.push_str(&String::from_utf8_lossy(keyword.unwrap_or_default()));
+    }
+    words
 }
 
 /// The words of one verdict.

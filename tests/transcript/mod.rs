@@ -4,6 +4,8 @@ pub(crate) mod bless;
 pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod matrix;
+#[cfg(feature = "sandbox")]
+pub(crate) mod network;
 pub(crate) mod parse;
 pub(crate) mod play;
 pub(crate) mod settings;
