@@ -1,6 +1,8 @@
 //! An asynchronous SMTP client engine.
 
 mod error;
+#[cfg(feature = "message")]
+pub mod message;
 #[cfg(feature = "tokio")]
 pub mod net;
 pub mod proto;
