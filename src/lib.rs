@@ -1,5 +1,8 @@
 //! An asynchronous SMTP client engine.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod error;
 #[cfg(feature = "message")]
 pub mod message;
