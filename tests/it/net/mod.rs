@@ -1,6 +1,8 @@
 //! The driver: over streams in memory whose other end a test plays, and against the sandbox.
 
 pub(crate) mod peer;
+#[cfg(feature = "sandbox")]
+mod server;
 pub(crate) mod shape;
 mod stream;
 mod task;

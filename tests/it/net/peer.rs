@@ -101,6 +101,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.say(&["250 ok", "250 ok", "354 go on"]).await;
     }
 
+    /// Takes QUIT, after RSET or without, and says good-bye.
+    pub(crate) async fn part(&mut self) {
+        loop {
+            match self.line().await.as_str() {
+                "RSET" => self.say(&["250 ok"]).await,
+                "QUIT" => return self.say(&["221 bye"]).await,
+                line => panic!("{line:?} is neither RSET nor QUIT"),
+            }
+        }
+    }
+
     /// Whatever is left until the client closes.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

@@ -130,7 +130,7 @@ async fn a_refused_sender_leaves_the_reader_unread() {
             peer.line().await;
         }
         peer.say(&["550 no", "503 no", "503 no"]).await;
-        peer.rest().await;
+        peer.part().await;
     });
     let client = Client::attach(stream, clear()).await.unwrap();
     let outcome = client

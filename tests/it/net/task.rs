@@ -177,7 +177,7 @@ async fn a_deadline_that_moves_away_does_not_fire_early() {
         peer.message().await;
         minutes(9).await;
         peer.say(&["250 taken"]).await;
-        peer.rest().await;
+        peer.part().await;
     });
     let client = Client::attach(stream, clear()).await.unwrap();
     assert!(
@@ -323,7 +323,7 @@ async fn credentials_are_asked_for_when_they_are_needed() {
         peer.greet(&["AUTH PLAIN"]).await;
         peer.expect("AUTH PLAIN AGFsaWNlAHNlY3JldA==").await;
         peer.say(&["235 welcome"]).await;
-        peer.rest().await;
+        peer.part().await;
     });
     let client = Client::attach(stream, config).await.unwrap();
     assert_eq!(client.session().auth(), Some(&MechanismName::PLAIN));
@@ -342,5 +342,6 @@ async fn the_facts_of_a_session_that_failed_are_still_known() {
     assert_eq!(error.category(), Category::AuthUnavailable);
     let session = connecting.session().expect("the greeting has come");
     assert_eq!(session.extensions().size(), Some(1000));
+    drop(peer);
     driving.await.unwrap();
 }

@@ -1,0 +1,318 @@
+//! The driver over TCP, against the sandbox: mail that arrives, and servers that misbehave.
+
+use ehlo::net::{TlsOptions, Trust};
+use ehlo::proto::Timeouts;
+use ehlo::sandbox::{Options, Sandbox, TlsMode};
+use ehlo::{Category, Client, ClientConfig, Credentials, Error, Security, Stage, Verdict};
+use std::time::Duration;
+
+use super::{hello, to};
+
+/// A configuration for this sandbox, which trusts it.
+fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
+    let tls = TlsOptions::default()
+        .with_trust(Trust::Webpki)
+        .with_ca_pem(sandbox.certificate_pem().as_bytes())
+        .expect("a sandbox has a certificate");
+    ClientConfig::new("localhost", security)
+        .with_port(sandbox.address().port())
+        .with_tls(tls)
+}
+
+async fn sandbox(faults: &[&str], tls: TlsMode) -> Sandbox {
+    let options = faults.iter().fold(Options::default(), |options, fault| {
+        options.with_fault(fault.parse().expect("a test's fault is one"))
+    });
+    let sandbox = Sandbox::start(options.with_tls(tls)).await;
+    sandbox.expect("a port on loopback is free")
+}
+
+#[tokio::test]
+async fn mail_arrives_in_each_mode() {
+    for (mode, security) in [
+        (TlsMode::None, Security::Plaintext),
+        (TlsMode::None, Security::Opportunistic),
+        (TlsMode::StartTls, Security::Opportunistic),
+        (TlsMode::StartTlsRequired, Security::StartTls),
+        (TlsMode::Implicit, Security::Implicit),
+    ] {
+        let sandbox = sandbox(&[], mode).await;
+        let mut config = config(&sandbox, security);
+        let tls = !matches!(mode, TlsMode::None);
+        if tls {
+            let credentials = Credentials::password("alice", "password").unwrap();
+            config = config.with_credentials(credentials);
+        }
+        let client = Client::connect(config).await.unwrap();
+        assert_eq!(client.peer_addr(), Some(sandbox.address()));
+        let outcome = client.send(to("bob@example.org"), hello()).await;
+        assert!(outcome.is_accepted(), "{security:?}: {outcome:?}");
+        client.close().await.unwrap();
+        let received = &sandbox.wait_for(1).await[0];
+        assert_eq!(received.recipients, ["bob@example.org"]);
+        assert_eq!(received.content, "Subject: Hello\r\n\r\nHello.\r\n");
+        assert_eq!(received.tls, tls);
+        assert_eq!(received.authenticated.is_some(), tls);
+    }
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_the_certificates_own() {
+    let sandbox = sandbox(&[], TlsMode::Implicit).await;
+    let pin = sandbox.certificate_sha256();
+    let tls = TlsOptions::default().with_trust(Trust::Pinned(pin));
+    let config = config(&sandbox, Security::Implicit).with_tls(tls);
+    let client = Client::connect(config).await.unwrap();
+    let session = client.session();
+    let certificate = session.tls().unwrap().certificate.as_ref().unwrap();
+    assert_eq!(certificate.sha256, pin);
+}
+
+#[tokio::test]
+async fn many_tasks_share_round_trips() {
+    let sandbox = sandbox(&[], TlsMode::None).await;
+    let client = Client::connect(config(&sandbox, Security::Plaintext))
+        .await
+        .unwrap();
+    let before = sandbox.counters().flights;
+    let deliveries: Vec<_> = (0..100)
+        .map(|_| client.submit(to("bob@example.org"), hello()))
+        .collect();
+    for delivery in deliveries {
+        assert!(delivery.await.is_accepted());
+    }
+    let flights = sandbox.counters().flights - before;
+    assert!(flights <= 101, "{flights} round trips for 100 messages");
+    assert_eq!(sandbox.received().len(), 100);
+}
+
+#[tokio::test]
+async fn a_lesson_about_a_server_is_kept_for_the_next_connection() {
+    let sandbox = sandbox(&["refuse-behind-body"], TlsMode::None).await;
+    let config = config(&sandbox, Security::Plaintext);
+    for refused in [true, false] {
+        let client = Client::connect(config.clone()).await.unwrap();
+        let deliveries: Vec<_> = (0..5)
+            .map(|_| client.submit(to("bob@example.org"), hello()))
+            .collect();
+        for delivery in deliveries {
+            assert!(delivery.await.is_accepted());
+        }
+        assert_eq!(client.session().refuses_behind_message(), refused);
+        client.close().await.unwrap();
+    }
+    assert_eq!(sandbox.received().len(), 10);
+}
+
+/// What comes of one message through a server with these faults.
+async fn failed(faults: &[&str], security: Security) -> (Error, Doubt) {
+    let mode = match security {
+        Security::Implicit => TlsMode::Implicit,
+        Security::StartTls | Security::Opportunistic => TlsMode::StartTls,
+        Security::Plaintext => TlsMode::None,
+    };
+    let sandbox = sandbox(faults, mode).await;
+    let mut config = config(&sandbox, security);
+    // A server that is silent is given up at once, so that no test has to wait.
+    config.session.timeouts = Timeouts::default().capped(Duration::from_millis(300));
+    let client = match Client::connect(config).await {
+        Ok(client) => client,
+        Err(error) => return (error, Doubt::None),
+    };
+    let outcome = client.send(to("bob@example.org"), hello()).await;
+    let doubt = match outcome.verdicts() {
+        [Verdict::InDoubt(_)] => Doubt::Some,
+        _ => Doubt::None,
+    };
+    let error = outcome.error();
+    (
+        error.unwrap_or_else(|| panic!("{faults:?}: {outcome:?}")),
+        doubt,
+    )
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Doubt {
+    Some,
+    None,
+}
+
+#[tokio::test]
+async fn each_way_to_misbehave_has_its_category_and_stage() {
+    use Category as C;
+    use Stage as S;
+    let clear = Security::Plaintext;
+    for (fault, security, category, stage, doubt) in [
+        (
+            "close@greeting",
+            clear,
+            C::ConnectionLost,
+            S::Greeting,
+            Doubt::None,
+        ),
+        (
+            "reset@greeting",
+            clear,
+            C::ConnectionLost,
+            S::Greeting,
+            Doubt::None,
+        ),
+        (
+            "stall@greeting",
+            clear,
+            C::ConnectionTimeout,
+            S::Greeting,
+            Doubt::None,
+        ),
+        (
+            "shutdown@greeting",
+            clear,
+            C::Temporary,
+            S::Greeting,
+            Doubt::None,
+        ),
+        ("banner=http", clear, C::Protocol, S::Greeting, Doubt::None),
+        ("close@ehlo", clear, C::ConnectionLost, S::Ehlo, Doubt::None),
+        ("close@mail", clear, C::ConnectionLost, S::Mail, Doubt::None),
+        ("reset@rcpt", clear, C::ConnectionLost, S::Rcpt, Doubt::None),
+        (
+            "stall@data",
+            clear,
+            C::ConnectionTimeout,
+            S::Data,
+            Doubt::None,
+        ),
+        ("close@body", clear, C::ConnectionLost, S::Body, Doubt::Some),
+        ("reset@body", clear, C::ConnectionLost, S::Body, Doubt::Some),
+        (
+            "stall@body",
+            clear,
+            C::ConnectionTimeout,
+            S::Body,
+            Doubt::Some,
+        ),
+        ("shutdown@body", clear, C::Temporary, S::Body, Doubt::None),
+        (
+            "reply@body=550 no",
+            clear,
+            C::MessageRefused,
+            S::Body,
+            Doubt::None,
+        ),
+        (
+            "inject@starttls",
+            Security::StartTls,
+            C::Protocol,
+            S::StartTls,
+            Doubt::None,
+        ),
+        (
+            "close@handshake",
+            Security::StartTls,
+            C::Tls,
+            S::Handshake,
+            Doubt::None,
+        ),
+        (
+            "reset@handshake",
+            Security::Implicit,
+            C::Tls,
+            S::Handshake,
+            Doubt::None,
+        ),
+        (
+            "garbage@handshake",
+            Security::StartTls,
+            C::Tls,
+            S::Handshake,
+            Doubt::None,
+        ),
+        (
+            "stall@handshake",
+            Security::StartTls,
+            C::ConnectionTimeout,
+            S::Handshake,
+            Doubt::None,
+        ),
+        (
+            "truncate@greeting",
+            Security::Implicit,
+            C::Tls,
+            S::Handshake,
+            Doubt::None,
+        ),
+        (
+            "truncate@body",
+            Security::StartTls,
+            C::ConnectionLost,
+            S::Body,
+            Doubt::Some,
+        ),
+        (
+            "reset@mail",
+            Security::StartTls,
+            C::ConnectionLost,
+            S::Mail,
+            Doubt::None,
+        ),
+    ] {
+        let (error, actual) = failed(&[fault], security).await;
+        assert_eq!(
+            error.category(),
+            category,
+            "{fault} {security:?}: {error:?}"
+        );
+        assert_eq!(error.stage(), stage, "{fault} {security:?}: {error:?}");
+        assert_eq!(actual, doubt, "{fault} {security:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn split_replies_change_nothing() {
+    let sandbox = sandbox(&["split"], TlsMode::StartTls).await;
+    let client = Client::connect(config(&sandbox, Security::StartTls))
+        .await
+        .unwrap();
+    assert!(
+        client
+            .send(to("bob@example.org"), hello())
+            .await
+            .is_accepted()
+    );
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_after_quit_without_close_notify_is_a_good_end() {
+    for fault in ["truncate@quit", "reset@quit", "close@quit"] {
+        let sandbox = sandbox(&[fault], TlsMode::Implicit).await;
+        let client = Client::connect(config(&sandbox, Security::Implicit))
+            .await
+            .unwrap();
+        assert!(
+            client
+                .send(to("bob@example.org"), hello())
+                .await
+                .is_accepted()
+        );
+        client
+            .close()
+            .await
+            .unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn clear_text_on_a_port_for_tls_times_out_and_the_reverse_is_a_mismatch() {
+    let plain = sandbox(&[], TlsMode::StartTls).await;
+    let error = Client::connect(config(&plain, Security::Implicit))
+        .await
+        .unwrap_err();
+    assert_eq!(error.category(), Category::EncryptionMismatch, "{error:?}");
+    let secure = sandbox(&[], TlsMode::Implicit).await;
+    let mut config = config(&secure, Security::Plaintext);
+    config.session.timeouts = Timeouts::default().capped(Duration::from_millis(300));
+    let error = Client::connect(config).await.unwrap_err();
+    assert_eq!(error.category(), Category::ConnectionTimeout, "{error:?}");
+    assert_eq!(error.stage(), Stage::Greeting);
+}
