@@ -457,7 +457,8 @@ impl Connection {
             return;
         }
         // With TLS 1.3 a client is done before the server has judged its certificate.
-        let fresh = self.replies_before_tls == Some(self.link.stats().replies);
+        let fresh = self.replies_before_tls == Some(self.link.stats().replies)
+            || self.link.head() == Some(Expect::Handshake);
         let by_tls = matches!(category, Category::ConnectionLost | Category::Tls);
         let (category, stage) = match fresh && by_tls {
             true => (Category::Tls, Stage::Handshake),
