@@ -337,11 +337,14 @@ async fn the_facts_of_a_session_that_failed_are_still_known() {
     let (mut peer, stream) = Peer::pair(4096);
     let (mut connecting, driver) = Client::undriven(stream, config, None).await.unwrap();
     let driving = tokio::spawn(driver);
-    peer.greet(&["SIZE 1000"]).await;
+    let server = tokio::spawn(async move {
+        peer.greet(&["SIZE 1000"]).await;
+        peer.part().await;
+    });
     let error = (&mut connecting).await.unwrap_err();
     assert_eq!(error.category(), Category::AuthUnavailable);
     let session = connecting.session().expect("the greeting has come");
     assert_eq!(session.extensions().size(), Some(1000));
-    drop(peer);
     driving.await.unwrap();
+    server.await.unwrap();
 }
