@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,6 +56,8 @@ pub(super) struct Endpoints {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Open,
+    /// Nothing more has come in this turn, and the stream will wake the driver when it does.
+    Dry,
     /// The peer has closed its side, or reading failed.
     Over,
 }
@@ -195,6 +197,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if state.departure == Departure::AtOnce {
             return self.depart(shared, state, cx).into();
         }
+        if self.reading == Reading::Dry {
+            self.reading = Reading::Open;
+        }
         for _ in 0..ROUNDS {
             let mut step = self.handshake(state, now, cx);
             step = step.or(self.read(state, now, cx));
@@ -205,8 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(());
             }
             step = step.or(self.write(state, now, cx));
-            step = step.or(self.clock(state, now, cx));
-            if step == Step::Nothing {
+            if step == Step::Nothing && self.clock(state, now, cx) == Step::Nothing {
                 return self.depart(shared, state, cx).into();
             }
         }
@@ -221,16 +225,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(Ok(session)) => state.connection.tls_established(session, now),
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
         }
+        self.reading = Reading::Open;
         Step::Progress
     }
 
     fn read(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
-        if self.reading == Reading::Over {
-            return self.silence(state, now);
+        match self.reading {
+            Reading::Open => {}
+            Reading::Dry | Reading::Over => return self.silence(state, now),
         }
         match self.transport.read(&mut state.connection, cx, now) {
-            Heard::Octets(0) => return self.silence(state, now),
-            Heard::Octets(_) | Heard::More => {}
+            Heard::Octets(0) => {
+                self.reading = Reading::Dry;
+                return self.silence(state, now);
+            }
+            Heard::Octets(_) => self.reading = Reading::Dry,
+            Heard::More => {}
             Heard::End => {
                 self.reading = Reading::Over;
                 state.connection.receive_eof(now);
@@ -349,6 +359,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Remembers why, and has another read: the server may have said why it closed.
     fn cannot_write(&mut self, error: io::Error) -> Step {
         self.writing = Writing::Failed(error);
+        if self.reading == Reading::Dry {
+            self.reading = Reading::Open;
+        }
         Step::Progress
     }
 
@@ -419,6 +432,8 @@ impl Step {
 #[derive(Default)]
 struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Who is woken when it has run down.
+    waker: Option<Waker>,
 }
 
 impl Timer {
@@ -433,6 +448,14 @@ impl Timer {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
+            self.waker = None;
+        }
+        let armed = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if armed && sleep.deadline().into_std() > now {
+            return Poll::Pending;
         }
         // An earlier deadline than is due: once it has passed, the timer moves on to the real one.
         while sleep.as_mut().poll(cx).is_ready() {
@@ -441,6 +464,7 @@ impl Timer {
             }
             sleep.as_mut().reset(deadline);
         }
+        self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -459,4 +483,4 @@ fn entropy() -> Result<[u8; 32], Error> {
 }
 
 /// Rounds of one poll, before other tasks have their turn.
-const ROUNDS: usize = 32;
+const ROUNDS: usize = 8;
