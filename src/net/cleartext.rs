@@ -43,6 +43,7 @@ impl Starter {
 pub(super) struct Handshake<S>(Infallible, PhantomData<S>);
 
 impl<S> Handshake<S> {
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "the shape of the real one")]
     pub(super) fn poll(
         &mut self,
         _cx: &mut Context<'_>,

@@ -119,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         rest
     }
 
+    #[cfg(feature = "sandbox")]
     pub(crate) fn into_inner(self) -> S {
         self.stream.into_inner()
     }
