@@ -16,8 +16,8 @@ use super::driver::{Driver, Endpoints};
 use super::secure::Starter;
 use super::shared::{Departure, Life, Owner, Standing, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
-use crate::proto::connection::Stats;
 use crate::proto::session::Session;
 use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, TransactionId, Verdict};
 

@@ -18,9 +18,11 @@ use super::shared::{Departure, Life, Owner, Shared, State, now};
 use super::trace::Trace;
 use super::transport::{Heard, Transport, lost};
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::Event;
 use crate::proto::config::{Context as EngineContext, Security};
-use crate::proto::connection::{Connection, Event};
+use crate::proto::connection::Connection;
 use crate::proto::dialogue::Observer;
+use crate::proto::event::Event;
 use crate::proto::session::{TransportError, TransportErrorKind};
 
 /// Drives one connection until it is over; it resolves when the stream is closed.

@@ -289,6 +289,13 @@ impl Link {
             .any(|expected| expected.what == Expect::Body(id) && self.is_sent(expected))
     }
 
+    /// Whether this message is queued to its end, and not yet sent so far.
+    pub(crate) fn body_is_leaving(&self, id: TransactionId) -> bool {
+        self.expected
+            .iter()
+            .any(|expected| expected.what == Expect::Body(id) && !self.is_sent(expected))
+    }
+
     /// Whether one more command may be queued within the window.
     pub(crate) fn has_window(&self) -> bool {
         self.unanswered < WINDOW && self.output.unsent() < WINDOW + super::body::ENCODED_AHEAD

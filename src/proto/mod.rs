@@ -11,7 +11,7 @@ mod command;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod dialogue;
-mod event;
+pub(crate) mod event;
 pub(crate) mod extensions;
 mod fault;
 mod framing;

@@ -208,6 +208,8 @@ impl Pipeline {
                 Flow::Continue
             }
             (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => Flow::Close(error),
+            // Its last octets wait behind a slow transport: they must not go out.
+            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => Flow::Close(error),
             // Sent to its end: the reply is still read. Or decided already.
             (Fate::Open, Step::Ended) | (Fate::Decided | Fate::Cancelled(_), _) => Flow::Continue,
         }

@@ -422,3 +422,84 @@ const BANNERS: [(&str, &[u8]); 6] = [
     ("ftp", b"220 FTP server ready\r\n"),
     ("tls", b"\x15\x03\x03\x00\x02\x02\x0a"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_from_text() {
+        let octets = |octets: &'static [u8]| Bytes::from_static(octets);
+        let answer: Answer = "451 4.3.0 a\nb".parse().unwrap();
+        let cases = [
+            ("close@rcpt", Fault::at(Step::Rcpt, Act::Close)),
+            (
+                "truncate@handshake#3",
+                Fault::nth(Step::Handshake, 3, Act::Truncate),
+            ),
+            ("split", Fault::quirk(Quirk::Split)),
+            ("split@ehlo", Fault::at(Step::Ehlo, Act::Split)),
+            ("refuse-behind-body", Fault::quirk(Quirk::RefuseBehindBody)),
+            (
+                "delay@data=0.5",
+                Fault::at(Step::Data, Act::Delay(Duration::from_millis(500))),
+            ),
+            (
+                "reply@mail=451 4.3.0 a\\nb",
+                Fault::at(Step::Mail, Act::Reply(answer.clone())),
+            ),
+            (
+                "reply@rcpt:A@b=451 4.3.0 a\\nb",
+                Fault::for_address(Step::Rcpt, "a@B", Act::Reply(answer)),
+            ),
+            (
+                "garbage@ehlo=\\x00\\\\=",
+                Fault::at(Step::Ehlo, Act::Garbage(octets(b"\0\\="))),
+            ),
+            (
+                "inject@starttls=x\\r\\n",
+                Fault::at(Step::StartTls, Act::Inject(octets(b"x\r\n"))),
+            ),
+            (
+                "banner=ssh",
+                Fault::at(
+                    Step::Greeting,
+                    Act::Garbage(octets(b"SSH-2.0-OpenSSH_9.2\r\n")),
+                ),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_fault_is_told_what_would_be() {
+        let cases = [
+            ("", "there is no fault ''"),
+            ("explode@rcpt", "there are close, reset"),
+            ("close", "as in 'close@rcpt'; the steps are greeting, ehlo"),
+            ("close@nowhere", "the steps are greeting, ehlo"),
+            ("close@rcpt#0", "is the first time"),
+            ("close@rcpt#x", "is the first time"),
+            ("close@data:a@b", "'mail' and 'rcpt' only"),
+            ("close@rcpt=1", "takes no '='"),
+            ("split=1", "takes no '='"),
+            ("reply@mail", "as in 'reply@mail=451"),
+            ("reply@mail=nope", "needs a code from 200 to 599"),
+            ("reply@mail=199 x", "needs a code from 200 to 599"),
+            ("reply@mail=4511", "needs a code from 200 to 599"),
+            ("reply@mail=ä51 x", "needs a code from 200 to 599"),
+            ("delay@mail=-1", "as in 'delay@rcpt=0.5'"),
+            ("delay@mail", "as in 'delay@rcpt=0.5'"),
+            ("garbage@mail=\\q", "is no escape"),
+            ("garbage@mail=\\x4", "is no escape"),
+            ("banner=smtp", "there are imap, pop3"),
+            ("banner", "there are imap, pop3"),
+        ];
+        for (text, expected) in cases {
+            let error = text.parse::<Fault>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

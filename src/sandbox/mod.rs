@@ -4,29 +4,71 @@
 //! mail by any library can test against it: what was received can be read and awaited, and each
 //! thing that goes wrong with real servers can be made to happen at the step where it matters.
 //!
-//! ```no_run
+//! A whole unit test, of a function that tells two readers of a new post:
+//!
+//! ```
 //! use ehlo::sandbox::{Options, Sandbox};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let sandbox = Sandbox::start(
-//!     Options::default()
-//!         .with_refused_recipient("nobody@example.org", "550 5.1.1 no such user".parse()?)
-//!         .with_fault("close@body#2".parse()?),
-//! )
-//! .await?;
-//!
-//! // … send mail to `sandbox.address()`, as `alice` with `password`, trusting
-//! // `sandbox.certificate_pem()` …
-//!
-//! let received = sandbox.wait_for(1).await;
-//! assert_eq!(received[0].recipients, ["bob@example.org"]);
-//! # Ok(())
+//! # use ehlo::net::TlsOptions;
+//! # use ehlo::{BareNewlines, Client, ClientConfig, Content, Credentials, Envelope, Mailbox};
+//! # use ehlo::{Outcome, Security};
+//! # type Error = Box<dyn std::error::Error>;
+//! # async fn tell_readers(config: ClientConfig, post: &str) -> Result<Outcome, Error> {
+//! #     let client = Client::connect(config).await?;
+//! #     let readers: Vec<Mailbox> = vec!["bob@example.org".parse()?, "gone@example.org".parse()?];
+//! #     let envelope = Envelope::new("blog@example.com".parse::<Mailbox>()?, readers);
+//! #     let message = format!("Subject: {post}\r\n\r\nIt is there.\r\n");
+//! #     let message = Content::check(message, BareNewlines::Reject)?;
+//! #     let outcome = client.send(envelope, message).await;
+//! #     client.close().await?;
+//! #     Ok(outcome)
 //! # }
+//!
+//! // In a `#[tokio::test]`:
+//! async fn a_reader_who_is_gone_does_not_keep_the_other_from_reading() -> Result<(), Error> {
+//!     let gone = "550 5.1.1 no such user".parse()?;
+//!     let options = Options::default().with_refused_recipient("gone@example.org", gone);
+//!     let sandbox = Sandbox::start(options).await?;
+//!
+//!     let trust = TlsOptions::default().with_ca_pem(sandbox.certificate_pem().as_bytes())?;
+//!     let config = ClientConfig::new("localhost", Security::StartTls)
+//!         .with_port(sandbox.address().port())
+//!         .with_tls(trust)
+//!         .with_credentials(Credentials::password("alice", "password")?);
+//!     tell_readers(config, "Spring").await?;
+//!
+//!     let received = sandbox.wait_for(1).await;
+//!     assert_eq!(received[0].recipients, ["bob@example.org"]);
+//!     assert!(received[0].content.starts_with(b"Subject: Spring\r\n"));
+//!     assert_eq!(received[0].authenticated.as_deref(), Some("alice"));
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! #     a_reader_who_is_gone_does_not_keep_the_other_from_reading().await
+//! # }
+//! ```
+//!
+//! What a bad day looks like is a [`Fault`], or several:
+//!
+//! ```
+//! use ehlo::sandbox::{Act, Fault, Options, Step};
+//!
+//! let options = Options::default()
+//!     // The second message is lost on the way back: was it received or not?
+//!     .with_fault(Fault::nth(Step::Body, 2, Act::Close))
+//!     // As text, for a command line or a table of cases.
+//!     .with_fault("delay@rcpt=0.2".parse()?);
+//! # Ok::<(), ehlo::sandbox::FaultError>(())
 //! ```
 //!
 //! [`Session`] is the server without its sockets: octets in, octets and [`Action`]s out. It shares no
 //! code with this crate's client but the reply code, reads strictly (a message ends at CRLF, dot,
-//! CRLF and at nothing else), and so serves as the other side in tests of the engine itself.
+//! CRLF and at nothing else, unless [`LineEnds`] says otherwise), and so serves as the other side in
+//! tests of the engine itself.
+//!
+//! Reading order: `options` and `fault` (what can be asked for), `session` (the dialogue), `terms`
+//! (what is on offer at one point of it), `command` and `content` (what is read), `voice` (what is
+//! said), then `listen` and `tls`.
 
 mod answer;
 mod command;
@@ -38,6 +80,7 @@ mod options;
 mod plan;
 mod received;
 mod session;
+mod terms;
 mod tls;
 mod transaction;
 mod voice;

@@ -11,19 +11,21 @@ use super::command::{self, Chunk, Command, Complaint, Parameter};
 use super::content::{Content, Taken, Unstuffer};
 use super::fault::{Quirk, Step};
 use super::login::{Exchange, Next};
-use super::options::{Auth, ClearAuth, Extension, TlsMode};
+use super::options::{Auth, Extension, TlsMode};
 use super::plan::Plan;
 use super::received::{Line, Received, Transfer};
-use super::transaction::{Addresses, AuthParameter, Declared, Permitted, Progress, Transaction};
-use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, printable};
+use super::terms::{Channel, Greeted, NEEDS_UTF8, TOO_BIG, Terms};
+use super::transaction::{Progress, Transaction};
+use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
 
 /// A server's side of one connection.
 ///
 /// ```text
-///  Handshake ⇄ Command → Auth → Command
-///                 ↑ └──→ Data ──┐
-///                 ├──────────────┤
-///                 └──→ Chunk ────┘          any → Over
+/// Handshake ←──→ Command ←──→ Auth     until the exchange is over
+///                   ↑ ←─────→ Data     until CRLF dot CRLF
+///                   └ ←─────→ Chunk    until all its octets have come
+///
+/// any ──→ Over                         where the connection ends, or no answer follows
 /// ```
 ///
 /// It takes octets in any pieces and in time linear in their number, and answers all commands of one
@@ -33,8 +35,7 @@ pub struct Session {
     plan: Arc<Plan>,
     connection: u64,
     phase: Phase,
-    channel: Channel,
-    greeted: Greeted,
+    terms: Terms,
     authenticated: Option<String>,
     transaction: Option<Transaction>,
     /// The start of a line whose end has not come.
@@ -63,21 +64,6 @@ enum Phase {
     Chunk { left: u64, chunk: Chunk, fate: Fate },
     Handshake,
     Over,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Clear,
-    Tls,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeted {
-    No,
-    Helo,
-    Ehlo,
-    /// The greeting was a refusal.
-    Declined,
 }
 
 /// What becomes of a chunk's octets.
@@ -127,8 +113,8 @@ impl Session {
     /// The handshake that [`Action::StartTls`] asked for is done.
     pub fn tls_established(&mut self) {
         self.phase = Phase::Command;
-        self.channel = Channel::Tls;
-        self.greeted = Greeted::No;
+        self.terms.channel = Channel::Tls;
+        self.terms.greeted = Greeted::No;
         self.authenticated = None;
         self.transaction = None;
         self.input.clear();
@@ -178,11 +164,10 @@ impl Session {
     fn begin(plan: Arc<Plan>, connection: u64, transcript: Transcript) -> Self {
         let mut session = Self {
             voice: Voice::new(Arc::clone(&plan), transcript),
+            terms: Terms::new(Arc::clone(&plan)),
             plan,
             connection,
             phase: Phase::Command,
-            channel: Channel::Clear,
-            greeted: Greeted::No,
             authenticated: None,
             transaction: None,
             input: BytesMut::new(),
@@ -247,8 +232,8 @@ impl Session {
         let command = Command::parse(line);
         let ends_group = match &command {
             Ok(Command::Bdat { .. }) => false,
-            Ok(command) => command.ends_group() || !self.offers(Extension::Pipelining),
-            Err(_) => !self.offers(Extension::Pipelining),
+            Ok(command) => command.ends_group() || !self.terms.offers(Extension::Pipelining),
+            Err(_) => !self.terms.offers(Extension::Pipelining),
         };
         if ends_group && !behind.is_empty() && self.turn_away() {
             return;
@@ -265,7 +250,8 @@ impl Session {
     /// Counts input that came too early; true where the connection ends for it.
     fn turn_away(&mut self) -> bool {
         self.tally.out_of_turn += 1;
-        let closes = self.plan.has(Quirk::ClosePipelined) && !self.offers(Extension::Pipelining);
+        let closes =
+            self.plan.has(Quirk::ClosePipelined) && !self.terms.offers(Extension::Pipelining);
         if closes {
             self.voice.note(|| "pipelining is not on offer".into());
             self.end(Action::Close);
@@ -274,7 +260,7 @@ impl Session {
     }
 
     fn obey(&mut self, command: Command<'_>) {
-        if self.greeted == Greeted::Declined && command != Command::Quit {
+        if self.terms.greeted == Greeted::Declined && command != Command::Quit {
             return self.say(503, "5.5.1", "no service here");
         }
         match command {
@@ -306,14 +292,14 @@ impl Session {
         let greeting = format!("{} ESMTP sandbox", self.plan.options().hostname);
         let usual = Usual::Line(220, "", &greeting);
         if self.respond(Step::Greeting, "", usual) == Course::Refused {
-            self.greeted = Greeted::Declined;
+            self.terms.greeted = Greeted::Declined;
         }
     }
 
     fn ehlo(&mut self) {
-        let lines = self.ehlo_lines();
+        let lines = self.terms.ehlo_lines();
         if self.respond(Step::Ehlo, "", Usual::Ehlo(&lines)) == Course::Took {
-            self.greeted = Greeted::Ehlo;
+            self.terms.greeted = Greeted::Ehlo;
             self.transaction = None;
         }
     }
@@ -322,37 +308,19 @@ impl Session {
         let plan = Arc::clone(&self.plan);
         let usual = Usual::Line(250, "", &plan.options().hostname);
         if self.respond(Step::Ehlo, "", usual) == Course::Took {
-            self.greeted = Greeted::Helo;
+            self.terms.greeted = Greeted::Helo;
             self.transaction = None;
         }
     }
 
-    fn ehlo_lines(&self) -> Vec<String> {
-        let options = self.plan.options();
-        let mut lines = vec![options.hostname.clone()];
-        for extension in &options.extensions {
-            lines.push(match extension {
-                Extension::Size => format!("SIZE {}", options.size_limit),
-                other => other.keyword().into(),
-            });
-        }
-        if self.can_start_tls() {
-            lines.push("STARTTLS".into());
-        }
-        if self.can_log_in() {
-            lines.push("AUTH PLAIN LOGIN".into());
-        }
-        lines
-    }
-
     fn start_tls(&mut self) {
-        if self.greeted != Greeted::Ehlo {
+        if self.terms.greeted != Greeted::Ehlo {
             return self.say(503, "5.5.1", "send EHLO first");
         }
-        if self.channel == Channel::Tls {
+        if self.terms.channel == Channel::Tls {
             return self.say(503, "5.5.1", "TLS is active already");
         }
-        if !self.can_start_tls() {
+        if !self.terms.can_start_tls() {
             return self.say(502, "5.5.1", "STARTTLS is not on offer");
         }
         let usual = Usual::Line(220, "2.0.0", "go ahead");
@@ -375,7 +343,7 @@ impl Session {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
-        if self.greeted != Greeted::Ehlo {
+        if self.terms.greeted != Greeted::Ehlo {
             return self.say(503, "5.5.1", "send EHLO first");
         }
         if self.authenticated.is_some() || self.transaction.is_some() {
@@ -384,7 +352,7 @@ impl Session {
         if self.plan.options().auth == Auth::Off {
             return self.say(502, "5.5.1", "AUTH is not on offer");
         }
-        if !self.can_log_in() {
+        if !self.terms.can_log_in() {
             let text = "encryption required for authentication";
             return self.say(538, "5.7.11", text);
         }
@@ -431,54 +399,21 @@ impl Session {
     }
 
     fn mail(&mut self, path: &str, parameters: &[Parameter<'_>]) {
-        let options = self.plan.options();
-        if self.greeted == Greeted::No {
-            return self.say(503, "5.5.1", "send EHLO first");
-        }
-        if options.tls == TlsMode::StartTlsRequired && self.channel == Channel::Clear {
-            return self.say(530, "5.7.0", "Must issue a STARTTLS command first");
-        }
-        if options.auth == Auth::Required && self.authenticated.is_none() {
-            return self.say(530, "5.7.0", "Authentication required");
+        if let Err(refusal) = self.terms.admit(self.authenticated.as_deref()) {
+            return self.voice.write(refusal);
         }
         if self.transaction.is_some() {
             return self.say(503, "5.5.1", "a transaction is open already");
         }
-        let declared = match self.declared(path, parameters) {
+        let declared = match self.terms.declared(path, parameters) {
             Ok(declared) => declared,
             Err(refusal) => return self.voice.write(refusal),
         };
         if self.respond(Step::Mail, path, Usual::Line(250, "2.1.0", "sender ok")) == Course::Took {
             let contents = self.plan.options().contents;
-            let content = Content::new(contents, declared.size, self.size_limit());
+            let content = Content::new(contents, declared.size, self.terms.size_limit());
             self.transaction = Some(Transaction::new(path, parameters, content));
         }
-    }
-
-    fn declared(
-        &self,
-        path: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Declared, Usual<'static>> {
-        let extended = self.greeted == Greeted::Ehlo;
-        let permitted = Permitted {
-            extensions: match extended {
-                true => &self.plan.options().extensions,
-                false => &[],
-            },
-            auth: match extended && self.can_log_in() {
-                true => AuthParameter::Taken,
-                false => AuthParameter::Unknown,
-            },
-        };
-        let declared = Declared::read(parameters, permitted)?;
-        if !path.is_ascii() && declared.addresses == Addresses::Ascii {
-            return Err(NEEDS_UTF8);
-        }
-        if declared.size > self.size_limit() {
-            return Err(TOO_BIG);
-        }
-        Ok(declared)
     }
 
     fn rcpt(&mut self, path: &str, parameters: &[Parameter<'_>]) {
@@ -526,7 +461,7 @@ impl Session {
     }
 
     fn bdat(&mut self, size: u64, chunk: Chunk) {
-        if !self.extended(Extension::Chunking) {
+        if !self.terms.extended(Extension::Chunking) {
             return self.say(502, "5.5.1", "CHUNKING is not on offer");
         }
         // From here on the octets follow, whatever the reply will be (RFC 3030 §2).
@@ -562,7 +497,7 @@ impl Session {
             Taken::Ended(used) => {
                 self.phase = Phase::Command;
                 self.end_of_message();
-                let early = used < rest.len() && !self.offers(Extension::Pipelining);
+                let early = used < rest.len() && !self.terms.offers(Extension::Pipelining);
                 if early && !matches!(self.phase, Phase::Over) {
                     self.turn_away();
                 }
@@ -618,7 +553,7 @@ impl Session {
         };
         if transaction.progress == Progress::Answered {
             self.transaction = None;
-        } else if transaction.content.size() > self.size_limit() {
+        } else if transaction.content.size() > self.terms.size_limit() {
             self.transaction = None;
             self.voice.write(TOO_BIG);
         } else if self.respond(Step::Data, "", OK) != Course::Took {
@@ -642,7 +577,7 @@ impl Session {
         if transaction.recipients.is_empty() {
             return self.voice.write(NO_RECIPIENTS);
         }
-        if size > self.size_limit() {
+        if size > self.terms.size_limit() {
             return self.voice.write(TOO_BIG);
         }
         let usual = Usual::Line(250, "2.0.0", "message stored");
@@ -656,7 +591,7 @@ impl Session {
     fn store(&mut self, transaction: Transaction) {
         self.messages.push_back(Received {
             authenticated: self.authenticated.clone(),
-            tls: self.channel == Channel::Tls,
+            tls: self.terms.channel == Channel::Tls,
             connection: self.connection,
             ..transaction.into_received()
         });
@@ -681,58 +616,9 @@ impl Session {
         self.voice.end(action);
         self.phase = Phase::Over;
     }
-
-    fn offers(&self, extension: Extension) -> bool {
-        self.plan.options().offers(extension)
-    }
-
-    /// Whether the extension is on offer to this client.
-    fn extended(&self, extension: Extension) -> bool {
-        self.greeted == Greeted::Ehlo && self.offers(extension)
-    }
-
-    fn can_start_tls(&self) -> bool {
-        let offered = match self.plan.options().tls {
-            TlsMode::StartTls | TlsMode::StartTlsRequired => true,
-            TlsMode::None | TlsMode::Implicit => false,
-        };
-        offered && self.channel == Channel::Clear
-    }
-
-    fn can_log_in(&self) -> bool {
-        let options = self.plan.options();
-        let safe = self.channel == Channel::Tls || options.clear_auth == ClearAuth::Allowed;
-        options.auth != Auth::Off && safe
-    }
-
-    fn size_limit(&self) -> u64 {
-        match self.plan.options().size_limit {
-            limit if limit > 0 && self.offers(Extension::Size) => limit,
-            _ => u64::MAX,
-        }
-    }
-}
-
-/// A command as it may be shown.
-fn masked(line: &[u8]) -> String {
-    let text = printable(line);
-    let mut words = text.splitn(3, ' ');
-    let verb = words.next().unwrap_or_default();
-    match (
-        verb.eq_ignore_ascii_case("AUTH"),
-        words.next(),
-        words.next(),
-    ) {
-        (true, Some(mechanism), Some(_)) => format!("{verb} {mechanism} {MASK}"),
-        _ => text,
-    }
 }
 
 const NO_RECIPIENTS: Usual<'static> = Usual::Line(554, "5.5.1", "no valid recipients");
-
-const TOO_BIG: Usual<'static> = Usual::Line(552, "5.3.4", "the message is too big");
-
-const NEEDS_UTF8: Usual<'static> = Usual::Line(553, "5.6.7", "a non-ASCII address needs SMTPUTF8");
 
 const OK: Usual<'static> = Usual::Line(250, "2.0.0", "ok");
 

@@ -306,8 +306,23 @@ impl Usual<'_> {
     }
 }
 
+/// A command as it may be shown: what follows AUTH and its mechanism is not.
+pub(super) fn masked(line: &[u8]) -> String {
+    let text = printable(line);
+    let mut words = text.splitn(3, ' ');
+    let verb = words.next().unwrap_or_default();
+    match (
+        verb.eq_ignore_ascii_case("AUTH"),
+        words.next(),
+        words.next(),
+    ) {
+        (true, Some(mechanism), Some(_)) => format!("{verb} {mechanism} {MASK}"),
+        _ => text,
+    }
+}
+
 /// A line as it may be shown: without its end, control characters replaced.
-pub(super) fn printable(line: &[u8]) -> String {
+fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     String::from_utf8_lossy(line).replace(char::is_control, "\u{fffd}")
