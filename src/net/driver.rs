@@ -22,7 +22,6 @@ use crate::proto::Event;
 use crate::proto::config::{Context as EngineContext, Security};
 use crate::proto::connection::Connection;
 use crate::proto::dialogue::Observer;
-use crate::proto::event::Event;
 use crate::proto::session::{TransportError, TransportErrorKind};
 
 /// Drives one connection until it is over; it resolves when the stream is closed.

@@ -10,7 +10,8 @@ use super::grammar;
 /// A mailbox: `local-part@domain` or `local-part@[address-literal]`.
 ///
 /// Parsing is strict RFC 5321 with the non-ASCII letters of RFC 6531, and nothing is guessed:
-/// no display name, no comment, no source route, no white space around. The text is kept as given,
+/// no display name, no comment, no source route, no white space around, and no angle bracket even
+/// within quotes. The text is kept as given,
 /// the case of the local part included. Lengths beyond §4.5.3.1 are allowed, as that section asks.
 ///
 /// ```
@@ -79,6 +80,10 @@ impl FromStr for Mailbox {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if text.contains(char::is_control) {
             return Err(AddressError::new(text, "it has a control character"));
+        }
+        // Allowed within quotes, never used, and what servers that look for the path's end trip over.
+        if text.contains(['<', '>']) {
+            return Err(AddressError::new(text, "it has an angle bracket"));
         }
         match grammar::mailbox(text.as_bytes()) {
             Ok(at) if u32::try_from(text.len()).is_ok() => Ok(Self {

@@ -17,6 +17,15 @@ use crate::error::{Category, Error, Party, Stage};
 pub(crate) struct Selection {
     mechanism: MechanismName,
     others: Vec<MechanismName>,
+    /// How often credentials were refused.
+    attempt: Attempt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    First,
+    /// A caller who is asked may have newer credentials than those that were refused.
+    Second,
 }
 
 impl Selection {
@@ -46,6 +55,7 @@ impl Selection {
         Ok(Self {
             mechanism: common.remove(0),
             others: common,
+            attempt: Attempt::First,
         })
     }
 
@@ -54,14 +64,25 @@ impl Selection {
         &self.mechanism
     }
 
-    /// The selection without that mechanism, if anything is left.
-    fn next(mut self) -> Option<Self> {
-        if self.others.is_empty() {
-            return None;
+    /// The same mechanism for other credentials, the one time that is allowed.
+    pub(crate) fn once_more(self) -> Option<Self> {
+        match self.attempt {
+            Attempt::First => Some(Self {
+                attempt: Attempt::Second,
+                ..self
+            }),
+            Attempt::Second => None,
         }
-        Some(Self {
+    }
+
+    /// The selection without that mechanism, if anything is left.
+    fn next(mut self) -> Result<Self, Self> {
+        if self.others.is_empty() {
+            return Err(self);
+        }
+        Ok(Self {
             mechanism: self.others.remove(0),
-            others: self.others,
+            ..self
         })
     }
 }
@@ -129,7 +150,7 @@ pub(crate) enum Outcome {
     Next(Exchange),
     Done,
     /// By the reply at hand.
-    Refused,
+    Refused(Selection),
     /// The session can end in order.
     Failed(Error),
     /// The server broke the protocol.
@@ -197,7 +218,7 @@ impl Exchange {
                 State::Running(_) | State::Withheld(..) if matches!(number, 504 | 534) => {
                     self.refused_mechanism(link, now)
                 }
-                State::Running(_) | State::Withheld(..) => Outcome::Refused,
+                State::Running(_) | State::Withheld(..) => Outcome::Refused(self.selection),
             },
             (_, Class::Completed | Class::Intermediate) => {
                 let message = "the server's reply to AUTH is neither 235, nor 334, nor a refusal";
@@ -254,8 +275,9 @@ impl Exchange {
     }
 
     fn refused_mechanism(self, link: &mut Link, now: Instant) -> Outcome {
-        let Some(selection) = self.selection.next() else {
-            return Outcome::Refused;
+        let selection = match self.selection.next() {
+            Ok(selection) => selection,
+            Err(selection) => return Outcome::Refused(selection),
         };
         match Self::begin(selection, self.credentials, link, now) {
             Ok(exchange) => Outcome::Next(exchange),

@@ -433,8 +433,12 @@ impl Connection {
         self.link
             .dialogue
             .server_octets(self.framing.unfinished(), now);
-        let error = error(&self.link);
-        self.close(Err(error), now);
+        // Nothing depends on what answers QUIT.
+        let result = match self.link.head() {
+            Some(Expect::Quit) => self.ending(),
+            Some(_) | None => Err(error(&self.link)),
+        };
+        self.close(result, now);
     }
 
     /// The transport is gone. After QUIT that is as good as its reply.

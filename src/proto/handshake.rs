@@ -306,14 +306,18 @@ fn begin_login(link: &mut Link, progress: &Progress, now: Instant) -> Step {
     match login {
         Login::Nobody => Step::Ready,
         Login::With(credentials) => log_in(selection, &credentials, link, now),
-        Login::Ask => {
-            link.events.push_back(Event::CredentialsWanted {
-                mechanism: selection.mechanism().clone(),
-                previous: None,
-            });
-            Step::Next(Handshake::Credentials(selection))
-        }
+        Login::Ask => ask(selection, None, link),
     }
+}
+
+/// The caller is asked for credentials, and no deadline of the peer runs until it answers.
+fn ask(selection: Selection, previous: Option<Reply>, link: &mut Link) -> Step {
+    let mechanism = selection.mechanism().clone();
+    link.events.push_back(Event::CredentialsWanted {
+        mechanism,
+        previous,
+    });
+    Step::Next(Handshake::Credentials(selection))
 }
 
 fn log_in(selection: Selection, credentials: &Credentials, link: &mut Link, now: Instant) -> Step {
@@ -342,7 +346,20 @@ fn authenticate(
             });
             Step::Ready
         }
-        AuthOutcome::Refused => refused(Stage::Auth, &reply, link, progress),
+        AuthOutcome::Refused(selection) => {
+            match (
+                &link.config.login,
+                selection.once_more(),
+                reply.code().class(),
+            ) {
+                (Login::Ask, Some(selection), Class::Permanent) => {
+                    ask(selection, Some(reply), link)
+                }
+                (Login::Nobody | Login::With(_) | Login::Ask, _, _) => {
+                    refused(Stage::Auth, &reply, link, progress)
+                }
+            }
+        }
         AuthOutcome::Failed(error) => Step::Fail(error),
         AuthOutcome::Broken(error) => Step::Broken(error),
     }

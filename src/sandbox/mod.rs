@@ -79,6 +79,7 @@ mod login;
 mod options;
 mod plan;
 mod received;
+pub mod script;
 mod session;
 mod terms;
 mod tls;

@@ -1,6 +1,13 @@
 //! Integration tests: one binary, a module a subject.
 
+mod architecture;
+#[path = "../transcript/event.rs"]
+mod event;
+mod model;
 #[cfg(feature = "tokio")]
 mod net;
+mod oracles;
+mod properties;
+mod samples;
 #[cfg(feature = "sandbox")]
 mod tls;

@@ -1,0 +1,243 @@
+//! The walls between the layers, and the order of the test data, held by reading the files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Layers from low to high; a module names only modules of its own layer or below. `reply` and
+/// `error` are the lowest, the rest of `proto` stands on them.
+const LAYERS: [(&str, u8); 7] = [
+    ("error", 0),
+    ("proto", 1),
+    ("net", 2),
+    ("sandbox", 2),
+    ("message", 2),
+    ("diagnosis", 3),
+    ("cli", 4),
+];
+
+/// What the engine and the sandbox's session do without.
+const ABSENT: [&str; 13] = [
+    "tokio",
+    "rustls",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "std::fs",
+    "std::thread",
+    "std::env",
+    "Instant::now",
+    "SystemTime",
+    "println!",
+    "rand",
+    "async",
+];
+
+#[test]
+fn a_layer_names_only_what_is_below_it() {
+    let mut problems = Vec::new();
+    for path in sources() {
+        let Some((layer, height)) = layer_of(&path) else {
+            continue;
+        };
+        let text = code(&path);
+        for (other, other_height) in LAYERS {
+            let named = text.contains(&format!("crate::{other}"));
+            // Two neighbours of one height do not know each other.
+            let above = other_height > height || (other_height == height && other != layer);
+            // `error` and `reply` know each other.
+            let allowed = layer == "error"
+                && text.matches("crate::proto").count()
+                    == text.matches("crate::proto::reply").count();
+            if named && above && !allowed {
+                problems.push(format!("{} names {other}", path.display()));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn the_engine_has_no_world() {
+    let mut problems = Vec::new();
+    for path in sources() {
+        let text = path.to_string_lossy().replace('\\', "/");
+        if !(text.contains("/src/proto/") || text.ends_with("/src/sandbox/session.rs")) {
+            continue;
+        }
+        let code = code(&path);
+        for word in ABSENT {
+            if has_word(&code, word) {
+                problems.push(format!("{text} has {word}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn only_command_writes_protocol_text() {
+    for path in sources() {
+        let text = path.to_string_lossy().replace('\\', "/");
+        if !text.contains("/src/proto/") || text.ends_with("/command.rs") {
+            continue;
+        }
+        let code = code(&path);
+        for verb in ["\"MAIL FROM", "\"RCPT TO", "\"EHLO ", "\"DATA\r\n"] {
+            assert!(!code.contains(verb), "{text} writes {verb}");
+        }
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    let tests = rust_files(&root().join("tests"));
+    for path in sources().into_iter().chain(tests) {
+        let lines = read(&path).lines().count();
+        assert!(lines <= 700, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn every_transcript_says_what_it_is_for() {
+    let known = rules();
+    let files = files(&root().join("testdata/transcripts"), "smtp");
+    assert!(files.len() >= 75, "{} transcripts", files.len());
+    for path in files {
+        let text = read(&path);
+        let name = path.display();
+        let mut lines = text.lines();
+        assert!(
+            lines
+                .next()
+                .is_some_and(|line| line.starts_with("# ") && line.len() > 20),
+            "{name}: the first line says which bug it would catch"
+        );
+        let comments = text.lines().take_while(|line| line.starts_with('#'));
+        let cited: Vec<_> = comments.flat_map(ids).collect();
+        assert!(!cited.is_empty(), "{name} cites no rule");
+        for rule in cited {
+            assert!(
+                known.contains(&rule),
+                "{name} cites {rule}, which is no rule"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_rules_that_a_transcript_can_show_are_shown() {
+    let mut shown = BTreeSet::new();
+    for path in files(&root().join("testdata/transcripts"), "smtp") {
+        shown.extend(
+            read(&path)
+                .lines()
+                .take_while(|line| line.starts_with('#'))
+                .flat_map(ids),
+        );
+    }
+    let families = [
+        "R-5321-", "R-3207-", "R-8314-", "R-4954-", "R-2920-", "R-1870-", "R-6152-", "R-2034-",
+    ];
+    let missing: Vec<_> = rules()
+        .into_iter()
+        .filter(|rule| families.iter().any(|family| rule.starts_with(family)))
+        .filter(|rule| !shown.contains(rule) && !ELSEWHERE.contains(&rule.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no transcript shows {missing:?}");
+}
+
+/// Rules about what a dialogue does not show: memory across connections, and the driver's TLS
+/// settings; no mechanism has a security layer.
+const ELSEWHERE: [&str; 3] = ["R-8314-3", "R-8314-4", "R-4954-8"];
+
+fn layer_of(path: &Path) -> Option<(&'static str, u8)> {
+    let relative = path.strip_prefix(root().join("src")).ok()?;
+    let first = relative.components().next()?.as_os_str().to_str()?;
+    let first = first.strip_suffix(".rs").unwrap_or(first);
+    LAYERS.into_iter().find(|(name, _)| *name == first)
+}
+
+/// A file without comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = read(path);
+    let text = text
+        .split("#[cfg(test)]\nmod tests")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let before = text[..at].chars().next_back().is_some_and(is_part);
+        let after = text[at + word.len()..].chars().next().is_some_and(is_part);
+        !before && !after
+    })
+}
+
+fn rules() -> BTreeSet<String> {
+    let text = read(&root().join("testdata/rules.md"));
+    let listed = text.lines().filter_map(|line| line.strip_prefix("- "));
+    let rules: BTreeSet<_> = listed
+        .filter_map(|line| ids(line).into_iter().next())
+        .collect();
+    assert!(rules.len() > 70, "{} rules", rules.len());
+    rules
+}
+
+/// The rule ids in a line.
+fn ids(line: &str) -> Vec<String> {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '-'))
+        .filter(|word| {
+            let numbers = word
+                .strip_prefix("R-")
+                .and_then(|rest| rest.split_once('-'));
+            numbers.is_some_and(|(rfc, number)| {
+                [rfc, number].iter().all(|part| part.parse::<u32>().is_ok())
+            })
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sources() -> Vec<PathBuf> {
+    rust_files(&root().join("src"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "rs")
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)
+            .expect("the folder is part of the project")
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

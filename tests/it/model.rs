@@ -1,0 +1,439 @@
+//! A server without IO that decodes strictly by its own code, answers by chance, and notes whatever
+//! a client must not do.
+
+use std::fmt::Write;
+
+/// What a server offers, and how it treats its clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Character {
+    /// Decides the answers: the same seed, the same answers to the same commands.
+    pub(crate) seed: u64,
+    /// Out of 100 commands, how many are refused.
+    pub(crate) refusals: usize,
+    /// Out of 100 commands, how many are answered by 421 and the end.
+    pub(crate) endings: usize,
+    pub(crate) offers: Vec<&'static str>,
+}
+
+/// A message that the server has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) reverse_path: String,
+    pub(crate) recipients: Vec<String>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) declared_size: Option<u64>,
+}
+
+/// The server's side of one connection.
+pub(crate) struct Server {
+    character: Character,
+    random: Random,
+    mode: Mode,
+    channel: Channel,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    transaction: Option<Transaction>,
+    offered: bool,
+    /// Messages that were answered with 250.
+    pub(crate) stored: Vec<Stored>,
+    /// What the client did wrong.
+    pub(crate) complaints: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Commands,
+    /// The client's next line is a SASL response; so many more follow.
+    Responses(u8),
+    Content,
+    /// 220 to STARTTLS was sent.
+    Handshake,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Clear,
+    Tls,
+}
+
+struct Transaction {
+    reverse_path: String,
+    recipients: Vec<String>,
+    declared_size: Option<u64>,
+}
+
+impl Server {
+    /// A server that has just accepted a connection: its greeting is ready.
+    pub(crate) fn new(character: Character) -> Self {
+        let mut server = Self {
+            random: Random(character.seed),
+            character,
+            mode: Mode::Commands,
+            channel: Channel::Clear,
+            input: Vec::new(),
+            output: Vec::new(),
+            transaction: None,
+            offered: false,
+            stored: Vec::new(),
+            complaints: Vec::new(),
+        };
+        server.say("220 model.example ESMTP");
+        server
+    }
+
+    /// A server whose clients begin with TLS.
+    pub(crate) fn within_tls(character: Character) -> Self {
+        Self {
+            channel: Channel::Tls,
+            ..Self::new(character)
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mode == Mode::Closed && self.output.is_empty()
+    }
+
+    /// What the server has to say now.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    pub(crate) fn tls_established(&mut self) {
+        if self.mode != Mode::Handshake {
+            self.complain("a handshake that was not due");
+        }
+        self.channel = Channel::Tls;
+        self.mode = Mode::Commands;
+        self.offered = false;
+        self.transaction = None;
+    }
+
+    /// Reads what the client sent.
+    pub(crate) fn receive(&mut self, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+        loop {
+            let before = self.input.len();
+            match self.mode {
+                Mode::Closed => self.input.clear(),
+                Mode::Handshake => {
+                    if !self.input.is_empty() {
+                        self.complain("octets in clear where a handshake is due");
+                        self.input.clear();
+                    }
+                }
+                Mode::Content => self.read_content(),
+                Mode::Commands | Mode::Responses(_) => self.read_line(),
+            }
+            if self.input.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn read_line(&mut self) {
+        let Some(end) = self.input.iter().position(|&octet| octet == b'\n') else {
+            if self.input.len() > 100_000 {
+                self.complain("a line without end");
+                self.input.clear();
+            }
+            return;
+        };
+        let line: Vec<u8> = self.input.drain(..=end).collect();
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return self.complain("a command that ends in a bare LF");
+        };
+        if line.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
+            self.complain("CR, LF or NUL within a command");
+        }
+        let line = String::from_utf8_lossy(line).into_owned();
+        match self.mode {
+            Mode::Responses(more) => self.response(more),
+            _ => self.command(&line),
+        }
+    }
+
+    fn command(&mut self, line: &str) {
+        if line.len() + 2 > 512 {
+            self.complain(&format!("a command of {} octets", line.len() + 2));
+        }
+        let verb = line
+            .split([' ', ':'])
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
+        let last_in_group = matches!(
+            verb.as_str(),
+            "EHLO" | "HELO" | "STARTTLS" | "AUTH" | "DATA" | "QUIT" | "NOOP"
+        );
+        let alone = !self.offered || !self.character.offers.contains(&"PIPELINING");
+        if !self.input.is_empty() && (last_in_group || alone) {
+            self.complain(&format!("octets behind {verb} in the same group"));
+        }
+        if self.random.below(100) < self.character.endings {
+            self.say("421 4.3.2 enough");
+            self.mode = Mode::Closed;
+            return;
+        }
+        match verb.as_str() {
+            "EHLO" => self.ehlo(),
+            "HELO" => {
+                self.transaction = None;
+                self.say("250 model.example");
+            }
+            "STARTTLS" => self.starttls(),
+            "AUTH" => self.auth(line),
+            "MAIL" => self.mail(line),
+            "RCPT" => self.rcpt(line),
+            "DATA" => self.data(),
+            "RSET" => {
+                self.transaction = None;
+                self.say("250 2.0.0 flushed");
+            }
+            "NOOP" => self.say("250 2.0.0 ok"),
+            "QUIT" => {
+                self.say("221 2.0.0 bye");
+                self.mode = Mode::Closed;
+            }
+            _ => self.complain(&format!("not a command: {line}")),
+        }
+    }
+
+    fn ehlo(&mut self) {
+        self.transaction = None;
+        self.offered = true;
+        let mut lines = String::from("250-model.example\r\n");
+        for offer in &self.character.offers {
+            if *offer == "STARTTLS" && self.channel == Channel::Tls {
+                continue;
+            }
+            let _ = write!(lines, "250-{offer}\r\n");
+        }
+        lines.push_str("250 X-LAST");
+        self.say(&lines);
+    }
+
+    fn starttls(&mut self) {
+        if self.channel == Channel::Tls {
+            self.complain("STARTTLS within TLS");
+        }
+        if !self.character.offers.contains(&"STARTTLS") {
+            self.complain("STARTTLS where it is not offered");
+        }
+        if self.is_refused() {
+            return self.say("454 4.7.0 not now");
+        }
+        self.say("220 2.0.0 go ahead");
+        self.mode = Mode::Handshake;
+    }
+
+    fn auth(&mut self, line: &str) {
+        if self.channel == Channel::Clear {
+            self.complain("AUTH in clear");
+        }
+        if self.transaction.is_some() {
+            self.complain("AUTH within a transaction");
+        }
+        if self.is_refused() {
+            return self.say("535 5.7.8 no");
+        }
+        let words: Vec<_> = line.split(' ').collect();
+        match words.as_slice() {
+            [_, "PLAIN", _] => self.say("235 2.7.0 welcome"),
+            [_, "PLAIN"] | [_, "LOGIN", _] => self.ask(1),
+            [_, "LOGIN"] => self.ask(2),
+            _ => self.complain(&format!("a mechanism that is not offered: {line}")),
+        }
+    }
+
+    fn ask(&mut self, responses: u8) {
+        self.say("334 ");
+        self.mode = Mode::Responses(responses);
+    }
+
+    fn response(&mut self, left: u8) {
+        if left > 1 {
+            return self.ask(left - 1);
+        }
+        self.mode = Mode::Commands;
+        self.say("235 2.7.0 welcome");
+    }
+
+    fn mail(&mut self, line: &str) {
+        if self.transaction.is_some() {
+            self.complain("MAIL within a transaction");
+        }
+        let Some(path) = path_of(line, "MAIL FROM:") else {
+            return self.complain(&format!("malformed: {line}"));
+        };
+        if self.is_refused() {
+            return self.refuse();
+        }
+        let declared_size = line
+            .split(' ')
+            .find_map(|word| word.strip_prefix("SIZE="))
+            .and_then(|digits| digits.parse().ok());
+        if declared_size.is_some() && !self.character.offers.contains(&"SIZE") {
+            self.complain("SIZE where it is not offered");
+        }
+        self.transaction = Some(Transaction {
+            reverse_path: path.to_owned(),
+            recipients: Vec::new(),
+            declared_size,
+        });
+        self.say("250 2.1.0 ok");
+    }
+
+    fn rcpt(&mut self, line: &str) {
+        let Some(path) = path_of(line, "RCPT TO:") else {
+            return self.complain(&format!("malformed: {line}"));
+        };
+        if self.transaction.is_none() {
+            return self.say("503 5.5.1 MAIL first");
+        }
+        if self.is_refused() {
+            return self.refuse();
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.recipients.push(path.to_owned());
+        }
+        self.say("250 2.1.5 ok");
+    }
+
+    fn data(&mut self) {
+        let recipients = self
+            .transaction
+            .as_ref()
+            .map_or(0, |open| open.recipients.len());
+        // RFC 2920 §3.1: some say 354 although there is no recipient.
+        let lenient = self.transaction.is_some() && self.random.below(2) == 0;
+        if recipients == 0 && !lenient {
+            return self.say("503 5.5.1 no valid recipients");
+        }
+        if self.is_refused() {
+            return self.refuse();
+        }
+        self.say("354 go ahead");
+        self.mode = Mode::Content;
+    }
+
+    fn read_content(&mut self) {
+        let Some((content, length)) = decode(&self.input) else {
+            return;
+        };
+        let region = self.input[..length].to_vec();
+        if let Some(problem) = loose_end(&region) {
+            self.complain(problem);
+        }
+        self.input.drain(..length);
+        self.mode = Mode::Commands;
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        if transaction.recipients.is_empty() {
+            if !content.is_empty() {
+                self.complain("a message for nobody");
+            }
+            return self.say("554 5.5.1 no valid recipients");
+        }
+        if self.is_refused() {
+            return self.refuse();
+        }
+        self.stored.push(Stored {
+            reverse_path: transaction.reverse_path,
+            recipients: transaction.recipients,
+            content,
+            declared_size: transaction.declared_size,
+        });
+        self.say("250 2.0.0 queued");
+    }
+
+    fn is_refused(&mut self) -> bool {
+        self.random.below(100) < self.character.refusals
+    }
+
+    fn refuse(&mut self) {
+        let refusals = [
+            "450 4.2.1 not now",
+            "452 full",
+            "550 5.7.1 no",
+            "552 no",
+            "554-5.0.0 no\r\n554 5.0.0 never",
+        ];
+        let refusal = refusals[self.random.below(refusals.len())];
+        self.say(refusal);
+    }
+
+    fn say(&mut self, lines: &str) {
+        self.output.extend_from_slice(lines.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    fn complain(&mut self, problem: &str) {
+        self.complaints.push(problem.to_owned());
+        self.say("500 5.5.2 what");
+    }
+}
+
+/// The path of `MAIL FROM:<path> …`: no space before the bracket.
+fn path_of<'a>(line: &'a str, start: &str) -> Option<&'a str> {
+    let rest = line.strip_prefix(start)?.strip_prefix('<')?;
+    rest.split_once('>').map(|(path, _)| path)
+}
+
+/// The content up to the lone dot, dots undone, and how many octets that is on the wire. Lines end
+/// at CRLF and at nothing else (RFC 5321 §4.5.2).
+pub(crate) fn decode(wire: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut content = Vec::new();
+    let mut at = 0;
+    loop {
+        let end = at + wire[at..].windows(2).position(|pair| pair == b"\r\n")? + 2;
+        let line = &wire[at..end];
+        at = end;
+        match line {
+            b".\r\n" => return Some((content, at)),
+            [b'.', rest @ ..] => content.extend_from_slice(rest),
+            _ => content.extend_from_slice(line),
+        }
+    }
+}
+
+/// What a looser reader would take for the end of a message before its end: content as it
+/// travelled, the lone dot included.
+pub(crate) fn loose_end(region: &[u8]) -> Option<&'static str> {
+    let ends_early = |mut lines: Box<dyn Iterator<Item = &[u8]> + '_>| {
+        // What follows the lone dot of a proper end is the rest behind its last separator.
+        lines.find(|line| *line == b".").is_some() && lines.any(|rest| !matches!(rest, b"" | b"\n"))
+    };
+    let by_lf = region.split(|&octet| octet == b'\n');
+    let by_lf = by_lf.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let by_cr = region.split(|&octet| octet == b'\r');
+    let by_cr = by_cr.map(|line| line.strip_prefix(b"\n").unwrap_or(line));
+    if ends_early(Box::new(by_lf)) {
+        return Some("the message ends early for a reader of bare LF");
+    }
+    if ends_early(Box::new(by_cr)) {
+        return Some("the message ends early for a reader of bare CR");
+    }
+    let bare = region.iter().enumerate().any(|(at, octet)| match octet {
+        b'\r' => region.get(at + 1) != Some(&b'\n'),
+        b'\n' => at == 0 || region[at - 1] != b'\r',
+        _ => false,
+    });
+    bare.then_some("a bare CR or LF in the content")
+}
+
+/// A small generator: the same numbers for the same seed on every machine (splitmix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below `limit`, which is above 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+}

@@ -1,0 +1,647 @@
+//! What must always hold, as plain functions over the public interface: for the property tests, and
+//! for a fuzzer that includes this file by path.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ehlo::proto::{
+    Config, Connection, Context, Event, TlsSession, TransactionId, TransportError,
+    TransportErrorKind, Verification,
+};
+use ehlo::{
+    BareNewlines, Body, Commitment, Content, Credentials, Encoding, Envelope, Mailbox, Security,
+    Streamed, Verdict,
+};
+
+use crate::event;
+use crate::model::{Character, Random, Server, Stored};
+
+/// A message to be sent in a test.
+#[derive(Clone, Debug)]
+pub(crate) struct Mail {
+    /// Local parts at `example.org`.
+    pub(crate) recipients: Vec<String>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) form: Form,
+    pub(crate) commitment: Commitment,
+}
+
+/// How a message is handed to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Whole,
+    /// In pieces of so many octets at most.
+    Streamed(usize),
+}
+
+/// One thing that happens to the engine.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Receive(Vec<u8>),
+    Eof,
+    Failed,
+    /// The transport takes so many octets.
+    Take(usize),
+    Submit(Mail),
+    Probe(Mail),
+    Write(Vec<u8>),
+    Finish,
+    Abandon,
+    Cancel(usize),
+    Quit,
+    Tls,
+    Credentials,
+    NoCredentials,
+    Wait(Duration),
+}
+
+/// The engine on a bench: all that it said is kept, and judged by [`Bench::check`].
+pub(crate) struct Bench {
+    connection: Connection,
+    now: Instant,
+    wire: Vec<u8>,
+    events: Vec<Event>,
+    submitted: Vec<(TransactionId, usize)>,
+    problems: Vec<String>,
+    reply_limit: usize,
+}
+
+impl Bench {
+    pub(crate) fn new(config: Config) -> Self {
+        let now = Instant::now();
+        let reply_limit = config.limits.reply;
+        Self {
+            connection: Connection::new(Arc::new(config), Context::new(None, [1; 32]), now),
+            now,
+            wire: Vec::new(),
+            events: Vec::new(),
+            submitted: Vec::new(),
+            problems: Vec::new(),
+            reply_limit,
+        }
+    }
+
+    /// Lets one thing happen, and takes the events.
+    pub(crate) fn act(&mut self, action: &Action) {
+        let now = self.now;
+        let connection = &mut self.connection;
+        match action {
+            Action::Receive(octets) => connection.receive(octets, now),
+            Action::Eof => connection.receive_eof(now),
+            Action::Failed => {
+                let cause = TransportError::new(TransportErrorKind::Lost, "the peer reset it");
+                connection.failed(cause, now);
+            }
+            Action::Take(most) => {
+                self.take(*most);
+            }
+            Action::Submit(mail) => self.submit(mail),
+            Action::Probe(mail) => {
+                let envelope = envelope(mail, self.submitted.len());
+                if let Ok(id) = connection.probe(envelope, now) {
+                    self.submitted.push((id, mail.recipients.len()));
+                }
+            }
+            Action::Write(piece) => {
+                if let Some(mut writer) = connection.body_writer() {
+                    let room = writer.room();
+                    if room == 0 {
+                        self.problems.push("a writer without room".into());
+                    }
+                    let piece = &piece[..piece.len().min(room)];
+                    writer.write(Bytes::copy_from_slice(piece), now);
+                }
+            }
+            Action::Finish => {
+                if let Some(writer) = connection.body_writer() {
+                    writer.finish(now);
+                }
+            }
+            Action::Abandon => {
+                if let Some(writer) = connection.body_writer() {
+                    writer.abandon(now);
+                }
+            }
+            Action::Cancel(place) => {
+                if let Some((id, _)) = self.submitted.get(*place) {
+                    connection.cancel(*id, now);
+                }
+            }
+            Action::Quit => connection.quit(now),
+            Action::Tls => connection.tls_established(tls(), now),
+            Action::Credentials => connection.credentials(Some(credentials()), now),
+            Action::NoCredentials => connection.credentials(None, now),
+            Action::Wait(time) => self.wait(*time),
+        }
+        self.listen();
+    }
+
+    /// As [`Self::act`], but what the server says arrives in pieces.
+    pub(crate) fn act_in_pieces(&mut self, action: &Action, random: &mut Random) {
+        let Action::Receive(octets) = action else {
+            return self.act(action);
+        };
+        let mut rest = octets.as_slice();
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(1 + random.below(rest.len().min(30)));
+            self.connection.receive(piece, self.now);
+            rest = tail;
+        }
+        self.listen();
+    }
+
+    /// Takes at most so many octets of the output; tells which.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 256];
+        let count = self.connection.transmit(&mut slices);
+        let waiting: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+        if waiting > MOST_WAITING {
+            self.problems
+                .push(format!("{waiting} octets wait to be sent"));
+        }
+        let mut taken = Vec::new();
+        for slice in &slices[..count] {
+            let left = most - taken.len();
+            taken.extend_from_slice(&slice[..slice.len().min(left)]);
+        }
+        if !taken.is_empty() {
+            self.connection.sent(taken.len(), self.now);
+            self.wire.extend_from_slice(&taken);
+            self.listen();
+        }
+        taken
+    }
+
+    /// All events so far, as words.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let ids: Vec<_> = self.submitted.iter().map(|(id, _)| *id).collect();
+        self.events
+            .iter()
+            .map(|event| event::words(event, &ids))
+            .collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.events
+            .iter()
+            .any(|event| matches!(event, Event::Closed(_)))
+    }
+
+    /// The verdicts on the submission at this place.
+    pub(crate) fn verdicts(&self, place: usize) -> Option<&[Verdict]> {
+        let id = self.submitted.get(place)?.0;
+        self.events.iter().find_map(|event| match event {
+            Event::Finished {
+                id: finished,
+                recipients,
+            } if *finished == id => Some(recipients.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Ends the connection if it is still open, and judges all that was seen.
+    pub(crate) fn check(&mut self) -> Result<(), String> {
+        self.act(&Action::Eof);
+        if let Some(problem) = self.problems.first() {
+            return Err(problem.clone());
+        }
+        let closings: Vec<_> = self.positions(|event| matches!(event, Event::Closed(_)));
+        if closings != [self.events.len().wrapping_sub(1)] {
+            return Err(format!("closed {} times, or not last", closings.len()));
+        }
+        for &(id, recipients) in &self.submitted {
+            let lengths: Vec<_> = self
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Finished {
+                        id: finished,
+                        recipients,
+                    } if *finished == id => Some(recipients.len()),
+                    _ => None,
+                })
+                .collect();
+            if lengths != [recipients] {
+                return Err(format!("{recipients} recipients, but verdicts {lengths:?}"));
+            }
+        }
+        for event in &self.events {
+            if let Event::Recipient { reply, .. } | Event::Reached { reply, .. } = event
+                && reply.lines().map(<[u8]>::len).sum::<usize>() > self.reply_limit
+            {
+                return Err("a reply above the limit".into());
+            }
+        }
+        if self.connection.poll_timeout().is_some() {
+            return Err("a timer runs behind the end".into());
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, mail: &Mail) {
+        let body = match mail.form {
+            Form::Whole => {
+                let content = Content::check(mail.content.clone(), BareNewlines::Normalise);
+                match content {
+                    Ok(content) => Body::Whole(content),
+                    Err(error) => return self.problems.push(format!("{error}")),
+                }
+            }
+            Form::Streamed(_) => Body::Streamed(
+                Streamed::default()
+                    .with_newlines(BareNewlines::Normalise)
+                    .with_encoding(Encoding::EightBit),
+            ),
+        };
+        let envelope = envelope(mail, self.submitted.len());
+        if let Ok(id) = self.connection.submit(envelope, body, self.now) {
+            self.submitted.push((id, mail.recipients.len()));
+        }
+    }
+
+    fn listen(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        for _ in 0..100 {
+            match self.connection.poll_timeout() {
+                Some(due) if due <= until => {
+                    self.now = self.now.max(due);
+                    self.connection.handle_timeout(self.now);
+                }
+                _ => {
+                    self.now = until;
+                    return;
+                }
+            }
+        }
+        self.problems
+            .push("a deadline that comes again and again".into());
+    }
+
+    fn positions(&self, wanted: impl Fn(&Event) -> bool) -> Vec<usize> {
+        let events = self.events.iter().enumerate();
+        events
+            .filter(|(_, event)| wanted(event))
+            .map(|(at, _)| at)
+            .collect()
+    }
+}
+
+/// A whole conversation with the model: settings, messages, and the server's character.
+#[derive(Clone, Debug)]
+pub(crate) struct Conversation {
+    pub(crate) security: Security,
+    pub(crate) login: LogIn,
+    pub(crate) mails: Vec<Mail>,
+    pub(crate) server: Character,
+    /// Decides how both directions are cut into pieces.
+    pub(crate) cuts: u64,
+}
+
+/// Whether the client has credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogIn {
+    No,
+    Yes,
+}
+
+/// What happens to octets on their way to the server: a planted fault must be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Faithful,
+    /// The first doubled dot at the start of a line loses one: as if the client forgot it.
+    LosesADot,
+}
+
+/// Each thing that happened, with what came out of the engine.
+pub(crate) type Record = Vec<(Action, Vec<u8>)>;
+
+/// Lets the two talk to the end. What was accepted must be what was submitted, and nothing may be
+/// owed or out of order.
+pub(crate) fn converse(conversation: &Conversation, way: Way) -> Result<Record, String> {
+    let mut talk = Talk::new(conversation, way);
+    talk.run()?;
+    let Talk {
+        mut bench,
+        server,
+        record,
+        ..
+    } = talk;
+    if let Some(complaint) = server.complaints.first() {
+        return Err(format!("the server complains: {complaint}"));
+    }
+    bench.check()?;
+    agree(conversation, &bench, &server.stored)?;
+    Ok(record)
+}
+
+/// The actions of a record again, the server's octets cut by a seed, and the output taken in small
+/// pieces: the same must come out.
+pub(crate) fn replay(
+    conversation: &Conversation,
+    record: &Record,
+    cuts: u64,
+) -> Result<(), String> {
+    let mut random = Random(cuts);
+    let mut once = Bench::new(config(conversation));
+    let mut again = Bench::new(config(conversation));
+    for (action, _) in record {
+        once.act(action);
+        again.act_in_pieces(action, &mut random);
+        while !once.take(usize::MAX).is_empty() {}
+        while !again.take(1 + random.below(9)).is_empty() {}
+        same(&once, &again)?;
+    }
+    Ok(())
+}
+
+/// Any steps twice, the server's octets whole and cut by a seed: the same must come out.
+pub(crate) fn cut_anyhow(config: &Config, steps: &[Action], cuts: u64) -> Result<(), String> {
+    let mut random = Random(cuts);
+    let mut once = Bench::new(config.clone());
+    let mut again = Bench::new(config.clone());
+    for step in steps {
+        once.act(step);
+        again.act_in_pieces(step, &mut random);
+        same(&once, &again).map_err(|problem| format!("{problem}\nafter {step:?}"))?;
+    }
+    Ok(())
+}
+
+fn same(once: &Bench, again: &Bench) -> Result<(), String> {
+    if once.wire != again.wire {
+        return Err("cut in another way, other octets".into());
+    }
+    let (once, again) = (once.words(), again.words());
+    if once != again {
+        return Err(format!(
+            "cut in another way, other events:\n{once:?}\n{again:?}"
+        ));
+    }
+    Ok(())
+}
+
+struct Talk<'a> {
+    conversation: &'a Conversation,
+    bench: Bench,
+    server: Server,
+    way: Way,
+    random: Random,
+    record: Record,
+    /// Octets of each streamed message that were written, by place.
+    written: Vec<usize>,
+    seen: usize,
+}
+
+impl<'a> Talk<'a> {
+    fn new(conversation: &'a Conversation, way: Way) -> Self {
+        let character = conversation.server.clone();
+        let implicit = conversation.security == Security::Implicit;
+        Self {
+            conversation,
+            bench: Bench::new(config(conversation)),
+            server: if implicit {
+                Server::within_tls(character)
+            } else {
+                Server::new(character)
+            },
+            way,
+            random: Random(conversation.cuts),
+            record: Vec::new(),
+            written: vec![0; conversation.mails.len()],
+            seen: 0,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        if self.conversation.security == Security::Implicit {
+            self.act(Action::Tls);
+        }
+        for mail in &self.conversation.mails {
+            self.act(Action::Submit(mail.clone()));
+        }
+        self.act(Action::Quit);
+        for _ in 0..100_000 {
+            if self.bench.is_closed() {
+                return Ok(());
+            }
+            let moved = self.react() | self.hand_over() | self.answer() | self.write();
+            if !moved {
+                return Err(format!(
+                    "both wait; events so far: {:?}",
+                    self.bench.words()
+                ));
+            }
+        }
+        Err("they never end".into())
+    }
+
+    fn act(&mut self, action: Action) {
+        self.bench.act(&action);
+        self.record.push((action, Vec::new()));
+    }
+
+    /// Does what the events ask for.
+    fn react(&mut self) -> bool {
+        let Some(event) = self.bench.events.get(self.seen) else {
+            return false;
+        };
+        self.seen += 1;
+        let starts = matches!(event, Event::StartTls);
+        let asks = matches!(event, Event::CredentialsWanted { .. });
+        if starts {
+            self.server.tls_established();
+            self.act(Action::Tls);
+        }
+        if asks {
+            self.act(Action::Credentials);
+        }
+        true
+    }
+
+    /// The client's octets, some of them, to the server.
+    fn hand_over(&mut self) -> bool {
+        let most = [1, 7, 64, 4096, usize::MAX][self.random.below(5)];
+        let mut octets = self.bench.take(most);
+        if octets.is_empty() {
+            return false;
+        }
+        if let Some((_, flight)) = self.record.last_mut() {
+            flight.extend_from_slice(&octets);
+        }
+        if self.way == Way::LosesADot
+            && let Some(at) = octets.windows(4).position(|four| four == b"\r\n..")
+        {
+            octets.remove(at + 2);
+            self.way = Way::Faithful;
+        }
+        self.server.receive(&octets);
+        true
+    }
+
+    /// The server's octets to the client.
+    fn answer(&mut self) -> bool {
+        let octets = self.server.take_output();
+        if octets.is_empty() {
+            if self.server.is_closed() {
+                self.act(Action::Eof);
+                return true;
+            }
+            return false;
+        }
+        self.act(Action::Receive(octets));
+        true
+    }
+
+    fn write(&mut self) -> bool {
+        let Some(writer) = self.bench.connection.body_writer() else {
+            return false;
+        };
+        let id = writer.id();
+        let room = writer.room();
+        let submitted = self.bench.submitted.iter();
+        let Some(place) = submitted
+            .map(|(known, _)| *known)
+            .position(|known| known == id)
+        else {
+            return false;
+        };
+        let mail = &self.conversation.mails[place];
+        let rest = &mail.content[self.written[place]..];
+        if rest.is_empty() {
+            self.act(Action::Finish);
+            return true;
+        }
+        let longest = match mail.form {
+            Form::Whole => rest.len(),
+            Form::Streamed(longest) => longest.clamp(1, rest.len()),
+        };
+        let piece = rest[..longest.min(room)].to_vec();
+        self.written[place] += piece.len();
+        self.act(Action::Write(piece));
+        true
+    }
+}
+
+/// Whether verdicts and stored messages say the same.
+fn agree(conversation: &Conversation, bench: &Bench, stored: &[Stored]) -> Result<(), String> {
+    let mut unmatched: Vec<&Stored> = stored.iter().collect();
+    for (place, mail) in conversation.mails.iter().enumerate() {
+        let verdicts = bench.verdicts(place).unwrap_or_default();
+        let names = mail
+            .recipients
+            .iter()
+            .map(|local| format!("{local}@example.org"));
+        let accepted: Vec<_> = names
+            .zip(verdicts)
+            .filter(|(_, verdict)| verdict.is_accepted())
+            .map(|(name, _)| name)
+            .collect();
+        let doubtful = verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::InDoubt(_)));
+        let sender = sender(place);
+        let found = unmatched
+            .iter()
+            .position(|stored| stored.reverse_path == sender);
+        let Some(found) = found else {
+            if accepted.is_empty() {
+                continue;
+            }
+            return Err(format!(
+                "message {place} is accepted, yet the server has none"
+            ));
+        };
+        let stored = unmatched.remove(found);
+        if doubtful {
+            continue;
+        }
+        if stored.recipients != accepted {
+            return Err(format!(
+                "accepted for {accepted:?}, stored for {:?}",
+                stored.recipients
+            ));
+        }
+        let meant = canonical(&mail.content);
+        if stored.content != meant {
+            return Err(format!("message {place} was changed on its way"));
+        }
+        if stored
+            .declared_size
+            .is_some_and(|size| size != meant.len() as u64)
+        {
+            return Err(format!(
+                "message {place} has {} octets, not SIZE",
+                meant.len()
+            ));
+        }
+    }
+    match unmatched.first() {
+        None => Ok(()),
+        Some(stored) => Err(format!("nobody sent {stored:?}")),
+    }
+}
+
+/// The message as it must arrive: CR, LF and CRLF are line ends, and the last line is ended.
+pub(crate) fn canonical(content: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(content.len() + 2);
+    let mut at = 0;
+    while at < content.len() {
+        match content[at] {
+            b'\r' => {
+                lines.extend_from_slice(b"\r\n");
+                at += usize::from(content.get(at + 1) == Some(&b'\n'));
+            }
+            b'\n' => lines.extend_from_slice(b"\r\n"),
+            octet => lines.push(octet),
+        }
+        at += 1;
+    }
+    if !lines.is_empty() && !lines.ends_with(b"\r\n") {
+        lines.extend_from_slice(b"\r\n");
+    }
+    lines
+}
+
+fn config(conversation: &Conversation) -> Config {
+    let config = Config::new(conversation.security);
+    match conversation.login {
+        LogIn::No => config,
+        LogIn::Yes => config.with_credentials(credentials()),
+    }
+}
+
+fn envelope(mail: &Mail, place: usize) -> Envelope {
+    let recipients = mail
+        .recipients
+        .iter()
+        .map(|local| mailbox(&format!("{local}@example.org")));
+    Envelope::new(mailbox(&sender(place)), recipients).with_commitment(mail.commitment)
+}
+
+fn sender(place: usize) -> String {
+    format!("sender{place}@example.com")
+}
+
+fn mailbox(text: &str) -> Mailbox {
+    text.parse().expect("the tests use plain addresses")
+}
+
+fn credentials() -> Credentials {
+    Credentials::password("alice", "tr0ub4dor").expect("there is no control character")
+}
+
+fn tls() -> TlsSession {
+    TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Verification::Trusted)
+}
+
+/// What one look at the output may find: a body's high-water mark, a whole body that is shared, and
+/// commands.
+const MOST_WAITING: usize = 1024 * 1024;

@@ -1,0 +1,354 @@
+//! The properties of `oracles` on generated conversations and on random steps.
+
+use std::time::Duration;
+
+use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::{Commitment, Credentials, Security};
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::sample::select;
+use proptest::test_runner::TestCaseError;
+
+use crate::model::{Character, decode, loose_end};
+use crate::oracles::{
+    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, cut_anyhow, replay,
+};
+
+proptest! {
+    #![proptest_config(settings())]
+
+    #[test]
+    fn what_the_server_decodes_is_what_was_submitted(talk in conversation()) {
+        converse(&talk, Way::Faithful).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn how_replies_are_cut_changes_nothing(talk in conversation(), cuts in any::<u64>()) {
+        let record = converse(&talk, Way::Faithful).map_err(TestCaseError::fail)?;
+        replay(&talk, &record, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn random_steps_end_well(
+        security in security(),
+        login in any::<bool>(),
+        steps in vec(action(), 0..60),
+    ) {
+        let mut config = Config::new(security);
+        if login {
+            let credentials = Credentials::password("alice", "tr0ub4dor");
+            config = config
+                .with_credentials(credentials.map_err(|error| TestCaseError::fail(error.to_string()))?)
+                .with_plaintext_auth(PlaintextAuth::Allow);
+        }
+        let mut bench = Bench::new(config);
+        for step in &steps {
+            bench.act(step);
+        }
+        bench.check().map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn how_random_steps_are_cut_changes_nothing(
+        security in security(),
+        steps in vec(action(), 0..60),
+        cuts in any::<u64>(),
+    ) {
+        cut_anyhow(&Config::new(security), &steps, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn how_plausible_steps_are_cut_changes_nothing(
+        offers in offers(),
+        steps in vec(plausible(), 0..60),
+        cuts in any::<u64>(),
+    ) {
+        let steps: Vec<_> = opening(offers).into_iter().chain(steps).collect();
+        let config = Config::new(Security::Plaintext);
+        cut_anyhow(&config, &steps, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn plausible_steps_end_well(offers in offers(), steps in vec(plausible(), 0..80)) {
+        let mut bench = Bench::new(Config::new(Security::Plaintext));
+        for step in opening(offers).iter().chain(&steps) {
+            bench.act(step);
+        }
+        bench.check().map_err(TestCaseError::fail)?;
+    }
+}
+
+/// A failure becomes a transcript, not a file of seeds. `PROPTEST_CASES` asks for more cases.
+fn settings() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(150),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+#[test]
+fn a_large_message_arrives_whole() {
+    let line = b".a line of some length that begins with a dot\r\n";
+    for form in [Form::Whole, Form::Streamed(50_000)] {
+        let talk = Conversation {
+            security: Security::Plaintext,
+            login: LogIn::No,
+            mails: vec![
+                mail_to_bob(line.repeat(30_000), form),
+                mail_to_bob(vec![b'x'; 1_000_000], form),
+                mail_to_bob(b"small\r\n".to_vec(), form),
+            ],
+            server: Character {
+                seed: 1,
+                refusals: 0,
+                endings: 0,
+                offers: vec!["PIPELINING", "8BITMIME", "SIZE"],
+            },
+            cuts: 7,
+        };
+        converse(&talk, Way::Faithful).expect("nothing is refused");
+    }
+}
+
+#[test]
+fn a_forgotten_dot_is_found() {
+    let talk = Conversation {
+        security: Security::Plaintext,
+        login: LogIn::No,
+        mails: vec![mail_to_bob(
+            b"one\r\n.two\r\nthree\r\n".to_vec(),
+            Form::Whole,
+        )],
+        server: Character {
+            seed: 1,
+            refusals: 0,
+            endings: 0,
+            offers: vec!["PIPELINING"],
+        },
+        // Large pieces, so that the fault meets the dot.
+        cuts: 0,
+    };
+    converse(&talk, Way::Faithful).expect("without the fault all is well");
+    let faults = (0..40).filter(|&cuts| {
+        let talk = Conversation {
+            cuts,
+            ..talk.clone()
+        };
+        converse(&talk, Way::LosesADot).is_err()
+    });
+    assert!(faults.count() > 0, "the planted fault was not found");
+}
+
+#[test]
+fn looser_readers_are_told_apart() {
+    assert_eq!(loose_end(b"a\r\n..\r\n.\r\n"), None);
+    assert_eq!(loose_end(b".\r\n"), None);
+    for early in [
+        b"a\n.\nb\r\n.\r\n".as_slice(),
+        b"a\r\n.\nb\r\n.\r\n",
+        b"a\n.\r\nb\r\n.\r\n",
+    ] {
+        assert!(loose_end(early).is_some_and(|problem| problem.contains("bare LF")));
+    }
+    assert!(loose_end(b"a\r.\rb\r\n.\r\n").is_some_and(|problem| problem.contains("bare CR")));
+    assert!(loose_end(b"a\rb\r\n.\r\n").is_some());
+}
+
+#[test]
+fn the_strict_decoder_ends_at_crlf_dot_crlf_alone() {
+    let wire = b"a\n.\nb\r\n..c\r\n.\r\nMAIL";
+    assert_eq!(
+        decode(wire),
+        Some((b"a\n.\nb\r\n.c\r\n".to_vec(), wire.len() - 4))
+    );
+    assert_eq!(decode(b"a\r\n."), None);
+    assert_eq!(canonical(b"a\n\r\rb\r\nc"), b"a\r\n\r\n\r\nb\r\nc\r\n");
+}
+
+fn mail_to_bob(content: Vec<u8>, form: Form) -> Mail {
+    Mail {
+        recipients: vec!["bob".into()],
+        content,
+        form,
+        commitment: Commitment::Each,
+    }
+}
+
+/// A session that is ready.
+fn opening(offers: &str) -> [Action; 3] {
+    [
+        Action::Receive(b"220 mx\r\n".to_vec()),
+        Action::Take(usize::MAX),
+        Action::Receive(format!("250-mx\r\n250-{offers}\r\n250 SIZE 1000\r\n").into_bytes()),
+    ]
+}
+
+fn offers() -> impl Strategy<Value = &'static str> {
+    select(vec!["PIPELINING", "X-NOTHING"])
+}
+
+fn conversation() -> impl Strategy<Value = Conversation> {
+    let server = (
+        any::<u64>(),
+        select(vec![0, 0, 10, 40]),
+        select(vec![0, 0, 3]),
+    );
+    let offers = proptest::sample::subsequence(
+        vec!["PIPELINING", "SIZE 100000", "ENHANCEDSTATUSCODES"],
+        0..=3,
+    );
+    (
+        server,
+        offers,
+        select(vec![0, 1, 2]),
+        vec(mail(), 1..5),
+        any::<u64>(),
+    )
+        .prop_map(
+            |((seed, refusals, endings), offers, protection, mails, cuts)| {
+                // The model takes 8-bit text always; TLS and AUTH come by turns.
+                let mut all = vec!["8BITMIME"];
+                all.extend(offers.iter().map(|offer| match *offer {
+                    "SIZE 100000" => "SIZE",
+                    other => other,
+                }));
+                let (security, login) = match protection {
+                    0 => (Security::Plaintext, LogIn::No),
+                    1 => {
+                        all.extend(["STARTTLS", "AUTH PLAIN LOGIN"]);
+                        (Security::StartTls, LogIn::Yes)
+                    }
+                    _ => {
+                        all.push("AUTH LOGIN");
+                        (Security::Implicit, LogIn::Yes)
+                    }
+                };
+                let server = Character {
+                    seed,
+                    refusals,
+                    endings,
+                    offers: all,
+                };
+                Conversation {
+                    security,
+                    login,
+                    mails,
+                    server,
+                    cuts,
+                }
+            },
+        )
+}
+
+fn mail() -> impl Strategy<Value = Mail> {
+    let form = prop_oneof![
+        Just(Form::Whole),
+        (1_usize..20).prop_map(Form::Streamed),
+        Just(Form::Streamed(5000)),
+    ];
+    let commitment = prop_oneof![
+        4 => Just(Commitment::Each),
+        1 => Just(Commitment::AllOrNothing),
+    ];
+    (vec("[a-z]{1,6}", 1..5), content(), form, commitment).prop_map(
+        |(recipients, content, form, commitment)| Mail {
+            recipients,
+            content,
+            form,
+            commitment,
+        },
+    )
+}
+
+/// Mostly what is hard: dots and line ends.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => select(vec![".", "\r\n", "\r", "\n", "..", "\r\n.\r\n", "\n.\n", "\r.\r"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+        3 => "[ -~]{0,30}".prop_map(String::into_bytes),
+        1 => vec(1_u8.., 0..40),
+        1 => (200_usize..3000).prop_map(|length| vec![b'x'; length]),
+    ];
+    vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+fn security() -> impl Strategy<Value = Security> {
+    select(vec![
+        Security::Implicit,
+        Security::StartTls,
+        Security::Opportunistic,
+        Security::Plaintext,
+    ])
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        8 => reply().prop_map(Action::Receive),
+        2 => vec(any::<u8>(), 0..60).prop_map(Action::Receive),
+        6 => (1_usize..200).prop_map(Action::Take),
+        4 => Just(Action::Take(usize::MAX)),
+        3 => mail().prop_map(Action::Submit),
+        1 => mail().prop_map(Action::Probe),
+        2 => content().prop_map(Action::Write),
+        1 => Just(Action::Finish),
+        1 => Just(Action::Tls),
+        1 => select(vec![Action::Credentials, Action::NoCredentials]),
+        1 => (0_usize..4).prop_map(Action::Cancel),
+        1 => (0_u64..400).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
+        1 => select(vec![Action::Eof, Action::Failed, Action::Quit, Action::Abandon]),
+    ]
+}
+
+/// Steps that get far into the session.
+fn plausible() -> impl Strategy<Value = Action> {
+    let replies = select(vec![
+        "250 2.0.0 ok\r\n",
+        "250 ok\r\n",
+        "354 go\r\n",
+        "550 5.1.1 no\r\n",
+        "452 full\r\n",
+        "503 no\r\n",
+    ]);
+    prop_oneof![
+        10 => vec(replies, 1..4).prop_map(|replies| Action::Receive(replies.concat().into_bytes())),
+        10 => Just(Action::Take(usize::MAX)),
+        2 => (1_usize..40).prop_map(Action::Take),
+        3 => mail().prop_map(Action::Submit),
+        1 => mail().prop_map(Action::Probe),
+        2 => content().prop_map(Action::Write),
+        1 => Just(Action::Finish),
+        1 => (0_usize..4).prop_map(Action::Cancel),
+        1 => (0_u64..100).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Vec<u8>> {
+    let whole = select(vec![
+        "220 mx ESMTP\r\n",
+        "250 ok\r\n",
+        "250-mx\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n",
+        "250-mx\r\n250 STARTTLS\r\n",
+        "334 \r\n",
+        "235 ok\r\n",
+        "354 go\r\n",
+        "421 bye\r\n",
+        "221 bye\r\n",
+        "450 4.0.0 no\r\n",
+        "452 no\r\n",
+        "503 no\r\n",
+        "504 no\r\n",
+        "535 no\r\n",
+        "550 5.1.1 no\r\n",
+        "250-a\r\n",
+        "250",
+        "\r\n",
+        "junk\r\n",
+        "*",
+        "\u{16}\u{3}\u{1}",
+    ]);
+    whole.prop_map(|text| text.as_bytes().to_vec())
+}
