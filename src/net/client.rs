@@ -374,9 +374,9 @@ impl Delivery {
             let standing = self.owner.shared.lock().poll_standing(id, cx);
             match standing {
                 Poll::Ready(Standing::Room) => Poll::Ready(None),
-                Poll::Ready(Standing::Finished(verdicts)) => {
+                Poll::Ready(Standing::Finished(outcome)) => {
                     self.stage = DeliveryStage::Taken;
-                    Poll::Ready(Some(Outcome::new(verdicts)))
+                    Poll::Ready(Some(outcome))
                 }
                 Poll::Pending => Poll::Pending,
             }
@@ -437,7 +437,7 @@ impl Future for Delivery {
             DeliveryStage::Waiting(id) => {
                 let finished = self.owner.shared.lock().poll_finished(id, cx);
                 match finished {
-                    Poll::Ready(verdicts) => Poll::Ready(Outcome::new(verdicts)),
+                    Poll::Ready(outcome) => Poll::Ready(outcome),
                     Poll::Pending => {
                         self.stage = DeliveryStage::Waiting(id);
                         Poll::Pending
