@@ -1,5 +1,6 @@
-//! A client to be measured from outside: it sends messages to a sandbox in another process, so that
-//! what callgrind and strace count is the client's alone. See README.md beside this file.
+//! A client to be measured from outside: it sends messages to a server in another process, so that
+//! what callgrind and strace count is the client's alone. With `--mode serve` it is that server. See
+//! README.md beside this file.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ehlo::net::TlsOptions;
+use ehlo::sandbox::{self, Contents, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Delivery, Envelope, Mailbox, Security, Streamed,
 };
@@ -17,6 +19,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::from_arguments(std::env::args().skip(1))?;
+    if matches!(options.mode, Mode::Serve) {
+        return serve(&options).await;
+    }
     let client = Client::connect(options.config()?).await?;
     let before = client.stats();
     let start = Instant::now();
@@ -24,6 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Mode::Queued => queued(&client, &options).await?,
         Mode::Awaited => awaited(&client, &options).await?,
         Mode::Streamed => streamed(&client, &options).await?,
+        Mode::Serve => {}
     }
     let elapsed = start.elapsed().as_secs_f64();
     let after = client.stats();
@@ -41,6 +47,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("peak resident memory: {peak}");
     }
     Ok(())
+}
+
+/// Takes messages of any size, and keeps none.
+async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
+    let address = format!("{}:{}", options.host, options.port).parse()?;
+    let tls = match options.security {
+        Security::Implicit => TlsMode::Implicit,
+        Security::StartTls | Security::Opportunistic | Security::Plaintext => TlsMode::StartTls,
+    };
+    let sandbox = Sandbox::start(
+        sandbox::Options::default()
+            .with_listen(address)
+            .with_tls(tls)
+            .with_contents(Contents::Discard)
+            .with_size_limit(u64::MAX),
+    )
+    .await?;
+    if let Some(path) = &options.ca_file {
+        std::fs::write(path, sandbox.certificate_pem())?;
+    }
+    println!("ready at {}", sandbox.address());
+    std::future::pending().await
 }
 
 /// All messages are submitted without waiting for an answer, up to a number that waits at once.
@@ -103,6 +131,7 @@ enum Mode {
     Queued,
     Awaited,
     Streamed,
+    Serve,
 }
 
 impl Options {
@@ -158,7 +187,7 @@ impl Options {
         let envelope = Envelope::new(mailbox("sender"), recipients);
         let content = match self.mode {
             Mode::Queued | Mode::Awaited => lines(self.size, self.dots_every),
-            Mode::Streamed => Vec::new(),
+            Mode::Streamed | Mode::Serve => Vec::new(),
         };
         let content = Content::check(content, BareNewlines::Reject).expect("no bare newlines");
         (envelope, content)
@@ -235,6 +264,7 @@ fn mode(name: &str) -> Result<Mode, String> {
         "queued" => Ok(Mode::Queued),
         "awaited" => Ok(Mode::Awaited),
         "streamed" => Ok(Mode::Streamed),
-        _ => Err(format!("--mode queued|awaited|streamed, not {name}")),
+        "serve" => Ok(Mode::Serve),
+        _ => Err(format!("--mode queued|awaited|streamed|serve, not {name}")),
     }
 }
