@@ -1,6 +1,11 @@
 //! An asynchronous SMTP client engine.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod error;
+#[cfg(feature = "message")]
+pub mod message;
 #[cfg(feature = "tokio")]
 pub mod net;
 pub mod proto;

@@ -1,3 +1,7 @@
 //! The `ehlo` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ehlo::cli::main()
+}

@@ -18,7 +18,7 @@ use super::shared::{Departure, Life, Owner, Standing, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
-use crate::proto::session::Session;
+use crate::proto::session::{Session, TransportError, TransportErrorKind};
 use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, TransactionId, Verdict};
 
 /// A connection that is ready to send messages.
@@ -227,6 +227,24 @@ impl Client {
             .shared
             .change(|state| state.departure = Departure::WhenIdle);
         outcome
+    }
+
+    /// Withdraws every message that is not finished, as far as the protocol still allows. Each
+    /// [`Delivery`] still resolves, and says what became of its message.
+    pub fn withdraw(&self) {
+        self.owner.shared.change(|state| state.withdraw(now()));
+    }
+
+    /// Ends the connection at once, without QUIT. Each [`Delivery`] still resolves: a message whose
+    /// end was sent, and not answered, is in doubt.
+    pub fn abort(&self) {
+        let cause = TransportError::new(
+            TransportErrorKind::Lost,
+            "this side ended the connection before the dialogue was over",
+        );
+        self.owner
+            .shared
+            .change(|state| state.connection.failed(cause, now()));
     }
 
     /// The facts of the session: greeting, offers, TLS and log-in.

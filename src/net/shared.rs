@@ -245,6 +245,15 @@ impl State {
         }
     }
 
+    /// Withdraws what is not finished; who waits for it still gets its verdicts.
+    pub(super) fn withdraw(&mut self, now: Instant) {
+        for slot in &self.slots {
+            if let Progress::Waiting(_) = slot.progress {
+                self.connection.cancel(slot.id, now);
+            }
+        }
+    }
+
     /// Takes the engine's verdicts. Returns the permits that are free again.
     pub(super) fn finish(&mut self, id: TransactionId, verdicts: Vec<Verdict>) -> u32 {
         let Some(index) = self.position(id) else {

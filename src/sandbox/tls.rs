@@ -7,7 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::{CryptoProvider, hash::HashAlgorithm};
+use tokio_rustls::rustls::crypto::hash::HashAlgorithm;
+use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::options::{CertificateOptions, Validity};
@@ -90,13 +91,9 @@ pub(super) fn provider() -> io::Result<Arc<CryptoProvider>> {
         return Ok(Arc::clone(provider));
     }
     #[cfg(feature = "ring")]
-    return Ok(Arc::new(
-        tokio_rustls::rustls::crypto::ring::default_provider(),
-    ));
+    return Ok(Arc::new(crypto::ring::default_provider()));
     #[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
-    return Ok(Arc::new(
-        tokio_rustls::rustls::crypto::aws_lc_rs::default_provider(),
-    ));
+    return Ok(Arc::new(crypto::aws_lc_rs::default_provider()));
 }
 
 /// By the provider's own hash, so that no other is needed.

@@ -1,6 +1,8 @@
 //! Integration tests: one binary, a module a subject.
 
 mod architecture;
+#[cfg(feature = "cli")]
+mod cli;
 #[path = "../transcript/event.rs"]
 mod event;
 mod model;

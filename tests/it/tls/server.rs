@@ -8,7 +8,7 @@ use rcgen::{
 };
 use tokio::io::DuplexStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
@@ -85,9 +85,9 @@ impl Identity {
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     #[cfg(feature = "ring")]
-    return Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    return Arc::new(crypto::ring::default_provider());
     #[cfg(not(feature = "ring"))]
-    return Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    return Arc::new(crypto::aws_lc_rs::default_provider());
 }
 
 fn leaf(manner: Manner) -> CertificateParams {

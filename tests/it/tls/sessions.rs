@@ -155,7 +155,7 @@ async fn a_flight_of_64_kib_is_one_write_within_tls_too() {
         message
     });
     let client = Client::attach(noting, config).await.unwrap();
-    let long = "Subject: Long\r\n\r\n".to_owned() + &"x".repeat(62).as_str().to_owned();
+    let long = "Subject: Long\r\n\r\n".to_owned() + &"x".repeat(62);
     let text = long + "\r\n" + &"A line of 32 octets, with CRLF.\r\n".repeat(1_980);
     assert!(
         text.len() > 60_000 && text.len() + 3 <= 64 * 1024,

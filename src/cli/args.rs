@@ -1,0 +1,280 @@
+//! What can be written on the command line: names, help, and which options exclude each other.
+//! What the values mean is decided where they are used.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Sends mail over SMTP, and shows exactly what happened.
+#[derive(Parser)]
+#[command(name = "ehlo", version, after_help = TOP_EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Send messages to a server
+    #[command(after_help = SEND_EXAMPLES)]
+    Send(Box<SendArguments>),
+    /// Run a server that accepts mail, shows it, and misbehaves when told to
+    #[command(after_help = SANDBOX_EXAMPLES)]
+    Sandbox(Box<SandboxArguments>),
+}
+
+#[derive(Args)]
+pub(crate) struct SendArguments {
+    #[command(flatten)]
+    pub(crate) envelope: EnvelopeArguments,
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+    /// Print one JSON document (one a line for several messages) instead of text
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Envelope")]
+pub(crate) struct EnvelopeArguments {
+    /// Return address, and the From header of a composed message
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// Recipient; may be given many times
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Vec<String>,
+    /// Return address if not the sender; '' is the null path of automatic mail
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) envelope_from: Option<String>,
+    /// Send to every recipient or to none
+    #[arg(long)]
+    pub(crate) all_or_nothing: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Message")]
+pub(crate) struct MessageArguments {
+    /// Complete message, - for standard input; several go over one connection
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "text", "html", "attach"])]
+    pub(crate) message: Vec<PathBuf>,
+    /// Subject of a composed message
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Its plain text
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// Its text in HTML
+    #[arg(long)]
+    pub(crate) html: Option<String>,
+    /// File to attach; may be given many times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// Make a bare CR or LF a CRLF, or refuse the message
+    #[arg(long, value_name = "normalise|reject", default_value = "normalise")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) bare_newlines: BareNewlinesRule,
+    /// Lines beyond 998 octets, which some servers fold or refuse
+    #[arg(
+        long,
+        value_name = "send|reject",
+        default_value = "send",
+        hide_possible_values = true
+    )]
+    pub(crate) long_lines: LongLinesRule,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BareNewlinesRule {
+    Normalise,
+    Reject,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LongLinesRule {
+    Send,
+    Reject,
+}
+
+/// The same for every command that connects.
+#[derive(Args)]
+pub(crate) struct ConnectionArguments {
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+    #[command(flatten)]
+    pub(crate) login: LoginArguments,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
+    pub(crate) dialogue: DialogueArguments,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct ServerArguments {
+    /// smtp://[USER@]HOST[:PORT]   STARTTLS required, port 587
+    /// smtps://[USER@]HOST[:PORT]  TLS from the first octet, port 465
+    /// sandbox:                    the built-in server, started for this command
+    #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
+    #[arg(verbatim_doc_comment)]
+    pub(crate) server: Option<String>,
+    /// Name or address of the server
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Its port [default: by the encryption: 587, 465, 25, 25]
+    #[arg(long, requires = "host")]
+    pub(crate) port: Option<u16>,
+    /// starttls, tls, none or opportunistic [default: tls on port 465, else starttls]
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    pub(crate) encryption: Option<Encryption>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encryption {
+    Starttls,
+    Tls,
+    None,
+    Opportunistic,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Log-in")]
+pub(crate) struct LoginArguments {
+    /// Name of the account; with one of the next three options
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Environment variable that holds the password
+    #[arg(long, value_name = "VAR", group = "password")]
+    pub(crate) password_env: Option<String>,
+    /// File that holds the password; one line end after it is dropped
+    #[arg(long, value_name = "FILE", group = "password")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Read the password from standard input
+    #[arg(long, group = "password")]
+    pub(crate) password_stdin: bool,
+    /// Use only these SASL mechanisms, in this order
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
+    pub(crate) auth: Vec<String>,
+    /// Let the password travel without TLS, readable on the way
+    #[arg(long)]
+    pub(crate) allow_plaintext_auth: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArguments {
+    /// Whether the server must prove who it is, true or false [default: true]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(
+        default_value_t = true,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub(crate) validate_certificate: bool,
+    /// Short for --validate-certificate false
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// File with root certificates to trust besides the usual ones
+    #[arg(long, value_name = "PEM")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Accept exactly the certificate with this SHA-256 fingerprint
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["insecure", "ca_file", "roots"])]
+    pub(crate) pin_sha256: Option<String>,
+    /// The system's, or Mozilla's [default: native, webpki if it has none]
+    #[arg(long, value_name = "native|webpki", hide_possible_values = true)]
+    pub(crate) roots: Option<Roots>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Roots {
+    Native,
+    Webpki,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Dialogue")]
+pub(crate) struct DialogueArguments {
+    /// Name to give in EHLO [default: this machine's, or an address literal]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) helo: Option<String>,
+    /// Longest time to connect, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) connect_timeout: Option<String>,
+    /// Longest wait for any reply, in seconds [default: by step]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<String>,
+    /// Send one command at a time though the server offers PIPELINING
+    #[arg(long)]
+    pub(crate) no_pipelining: bool,
+    /// Address of this machine to connect from
+    #[arg(long, value_name = "IP")]
+    pub(crate) source_address: Option<IpAddr>,
+    /// Write the dialogue here, - for standard output; credentials are always masked
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SandboxArguments {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
+    pub(crate) listen: SocketAddr,
+    /// TLS from the first octet instead of STARTTLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Take no mail before a log-in
+    #[arg(long)]
+    pub(crate) require_auth: bool,
+    /// A way to misbehave; may be given many times (see below)
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Vec<String>,
+    /// Write the server's certificate here, for --ca-file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_ca: Option<PathBuf>,
+}
+
+const TOP_EXAMPLES: &str = "\
+Try it, with nothing else installed:
+  ehlo send --server sandbox:
+
+'ehlo send --help' and 'ehlo sandbox --help' show all options, with examples.";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  Try it on the built-in server; the dialogue is shown:
+    ehlo send --server sandbox:
+  A notice, through a provider (the password is asked of the environment):
+    ehlo send --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
+  A finished message as it is, to two recipients, all or nothing:
+    ehlo send --server smtps://mail.example.org --from jo@example.org \\
+         --to ann@example.com --to bob@example.com --all-or-nothing --message letter.eml
+  To a server on this machine, without TLS, with the dialogue and a result for a script:
+    ehlo send --host localhost --encryption none --from jo@example.org \\
+         --to ann@example.com --message - --trace dialogue.txt --json < letter.eml
+
+Exit status:
+   0  sent, to all recipients or to some
+   1  refused for good
+  64  wrong use of options          65  malformed address or message
+  66  a file cannot be read         68  host name not found
+  69  no connection                 75  failed for now, or in doubt: see the output
+  76  protocol or TLS error         77  not logged in";
+
+const SANDBOX_EXAMPLES: &str = "\
+Faults:
+  ACT@STEP[#N | :ADDRESS][=ARGUMENT]
+    ACT   close, reset, truncate, stall, freeze, shutdown, split, garbage, inject,
+          reply=REPLY, delay=SECONDS
+    STEP  greeting, ehlo, starttls, handshake, auth, mail, rcpt, data, content, body, rset, quit
+    #N    only the n-th time; with mail and rcpt, :ADDRESS only for that address
+  split, refuse-behind-body, close-pipelined
+  banner=imap | pop3 | http | ssh | ftp | tls
+
+Examples:
+  ehlo sandbox
+  ehlo sandbox --listen 127.0.0.1:0 --tls --require-auth --write-ca sandbox.pem
+  ehlo sandbox --fault 'reply@rcpt:bob@example.org=550 5.1.1 no such user'
+  ehlo sandbox --fault close@body#1 --fault delay@greeting=2.5";

@@ -1,0 +1,370 @@
+//! From the connection options to a client's configuration: what every command that connects needs.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+use super::args::{ConnectionArguments, DialogueArguments, LoginArguments, Roots, TlsArguments};
+use super::failure::Failure;
+use super::server::{Secret, Server, Target};
+use super::terminal;
+use crate::net::config::ClientConfig;
+use crate::net::{TlsOptions, Trust};
+use crate::proto::address::Domain;
+use crate::proto::config::{Config, Pipelining, PlaintextAuth, Security};
+use crate::proto::sasl::{Credentials, MechanismName};
+use crate::proto::timer::Timeouts;
+use crate::sandbox::{Auth, Options, Sandbox};
+
+/// A server to connect to, and how.
+pub(crate) struct Setup {
+    pub(crate) config: ClientConfig,
+    /// The built-in server, which lives as long as this does.
+    pub(crate) sandbox: Option<Sandbox>,
+}
+
+impl Setup {
+    /// Reads what the options name (files, a variable, standard input), and starts the built-in
+    /// server where that is the target.
+    pub(crate) async fn prepare(
+        target: Target,
+        arguments: &ConnectionArguments,
+    ) -> Result<Self, Failure> {
+        let tls = tls_options(&arguments.tls).await?;
+        match target {
+            Target::Host(server) => {
+                let session = session_config(server.security, arguments)?;
+                let session = match credentials(&server, &arguments.login).await? {
+                    Some(credentials) => session.with_credentials(credentials),
+                    None => session,
+                };
+                let config = ClientConfig::new(server.host, server.security)
+                    .with_port(server.port)
+                    .with_session(session)
+                    .with_tls(tls);
+                Ok(Self {
+                    config: with_dialogue(config, &arguments.dialogue)?,
+                    sandbox: None,
+                })
+            }
+            Target::BuiltIn => Self::built_in(arguments, tls).await,
+        }
+    }
+
+    async fn built_in(arguments: &ConnectionArguments, tls: TlsOptions) -> Result<Self, Failure> {
+        let login = &arguments.login;
+        if login.username.is_some() || login.has_password() {
+            return Err(Failure::usage(
+                "'sandbox:' has an account of its own: leave out --username and the password",
+            ));
+        }
+        let session = session_config(Security::StartTls, arguments)?;
+        let credentials = Credentials::password(ACCOUNT.0, ACCOUNT.1)
+            .map_err(|error| Failure::Internal(error.to_string()))?;
+        let broken = |error: &dyn std::fmt::Display| {
+            Failure::Internal(format!("the built-in server does not start: {error}"))
+        };
+        let options = Options::default()
+            .with_auth(Auth::Required)
+            .with_account(ACCOUNT.0, ACCOUNT.1);
+        let sandbox = Sandbox::start(options).await.map_err(|e| broken(&e))?;
+        let tls = match arguments.tls.pin_sha256 {
+            // Whoever pins wants to see what comes of it.
+            Some(_) => tls,
+            None => tls
+                .with_ca_pem(sandbox.certificate_pem().as_bytes())
+                .map_err(|error| broken(&error))?,
+        };
+        let config = ClientConfig::new(sandbox.address().ip().to_string(), Security::StartTls)
+            .with_port(sandbox.address().port())
+            .with_session(session.with_credentials(credentials))
+            .with_tls(tls);
+        Ok(Self {
+            config: with_dialogue(config, &arguments.dialogue)?,
+            sandbox: Some(sandbox),
+        })
+    }
+}
+
+/// The account of the built-in server.
+const ACCOUNT: (&str, &str) = ("me", "sandbox-password");
+
+impl LoginArguments {
+    fn has_password(&self) -> bool {
+        self.password_env.is_some() || self.password_file.is_some() || self.password_stdin
+    }
+}
+
+fn session_config(security: Security, arguments: &ConnectionArguments) -> Result<Config, Failure> {
+    let mut config = Config::new(security);
+    if let Some(hello) = hello(arguments.dialogue.helo.as_deref())? {
+        config = config.with_hello(hello);
+    }
+    if !arguments.login.auth.is_empty() {
+        config = config.with_mechanisms(mechanisms(&arguments.login.auth)?);
+    }
+    if arguments.login.allow_plaintext_auth {
+        config = config.with_plaintext_auth(PlaintextAuth::Allow);
+    }
+    if arguments.dialogue.no_pipelining {
+        config = config.with_pipelining(Pipelining::Off);
+    }
+    if let Some(longest) = &arguments.dialogue.timeout {
+        let longest = seconds("--timeout", longest)?;
+        config = config.with_timeouts(Timeouts::default().capped(longest));
+    }
+    Ok(config)
+}
+
+fn with_dialogue(
+    mut config: ClientConfig,
+    arguments: &DialogueArguments,
+) -> Result<ClientConfig, Failure> {
+    if let Some(longest) = &arguments.connect_timeout {
+        config = config.with_connect_timeout(seconds("--connect-timeout", longest)?);
+    }
+    if let Some(address) = arguments.source_address {
+        config = config.with_source_address(address);
+    }
+    Ok(config)
+}
+
+/// The name for EHLO; `None` leaves it to the engine, which then gives an address literal.
+fn hello(given: Option<&str>) -> Result<Option<Domain>, Failure> {
+    if let Some(name) = given {
+        return match name.parse::<IpAddr>() {
+            Ok(address) => Ok(Some(Domain::literal(address))),
+            Err(_) => name
+                .parse()
+                .map(Some)
+                .map_err(|error| Failure::usage(format!("--helo: {error}"))),
+        };
+    }
+    // RFC 5321 §4.1.4: a name only if it is fully qualified; servers refuse `localhost` and its like.
+    let name = gethostname::gethostname();
+    let name = name.to_str().filter(|name| name.contains('.'));
+    let is_local = |name: &&str| name.ends_with(".localdomain") || name.ends_with(".local");
+    Ok(name
+        .filter(|name| !is_local(name))
+        .and_then(|name| name.parse().ok()))
+}
+
+fn mechanisms(names: &[String]) -> Result<Vec<MechanismName>, Failure> {
+    names
+        .iter()
+        .map(|name| {
+            let mechanism: MechanismName = name
+                .parse()
+                .map_err(|error| Failure::usage(format!("--auth: {error}")))?;
+            match mechanism.is_known() {
+                true => Ok(mechanism),
+                false => Err(Failure::usage(format!(
+                    "--auth: {mechanism} is not supported; there are {}",
+                    known_mechanisms()
+                ))),
+            }
+        })
+        .collect()
+}
+
+fn known_mechanisms() -> String {
+    let names: Vec<_> = MechanismName::by_strength()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    names.join(", ")
+}
+
+async fn tls_options(arguments: &TlsArguments) -> Result<TlsOptions, Failure> {
+    let off = arguments.insecure || !arguments.validate_certificate;
+    let trust = match (&arguments.pin_sha256, off, arguments.roots) {
+        (Some(_), true, _) => {
+            return Err(Failure::usage(
+                "--pin-sha256 does not go with --validate-certificate false",
+            ));
+        }
+        (Some(pin), false, _) => Trust::Pinned(fingerprint(pin)?),
+        (None, true, _) => {
+            terminal::warn(
+                "the certificate is not checked: anybody between here and the server can read and \
+                 change everything, the password included (--pin-sha256 is the better way)",
+            );
+            Trust::Off
+        }
+        (None, false, Some(Roots::Webpki)) => Trust::Webpki,
+        (None, false, Some(Roots::Native) | None) => Trust::Native,
+    };
+    let options = TlsOptions::default().with_trust(trust);
+    let Some(path) = &arguments.ca_file else {
+        return Ok(options);
+    };
+    let pem = read(path).await?;
+    options
+        .with_ca_pem(&pem)
+        .map_err(|error| Failure::usage(format!("--ca-file {}: {error}", path.display())))
+}
+
+/// 64 hexadecimal digits in any case, with or without colons.
+fn fingerprint(text: &str) -> Result<[u8; 32], Failure> {
+    let wrong = || {
+        Failure::usage("--pin-sha256 takes the 64 hexadecimal digits of a certificate's SHA-256")
+    };
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| *c != ':')
+        .map(|c| c.to_digit(16).map(|digit| digit as u8))
+        .collect::<Option<_>>()
+        .ok_or_else(wrong)?;
+    let octets: Vec<u8> = digits
+        .chunks(2)
+        .map(|d| d.iter().fold(0, |n, d| n << 4 | d))
+        .collect();
+    match digits.len() {
+        64 => octets.try_into().map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
+}
+
+async fn credentials(
+    server: &Server,
+    arguments: &LoginArguments,
+) -> Result<Option<Credentials>, Failure> {
+    let username = match (&server.username, &arguments.username) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage(
+                "the user name is given twice, by --server and by --username",
+            ));
+        }
+        (Some(name), None) | (None, Some(name)) => Some(name),
+        (None, None) => None,
+    };
+    let password = match (&server.password, arguments.has_password()) {
+        (Some(_), true) => {
+            return Err(Failure::usage("the password is given twice"));
+        }
+        (Some(Secret(password)), false) => {
+            terminal::warn(
+                "a password on the command line can be read by every process of this machine; \
+                 use --password-env, --password-file or --password-stdin",
+            );
+            Some(password.clone())
+        }
+        (None, true) => Some(password(arguments).await?),
+        (None, false) => None,
+    };
+    match (username, password) {
+        (None, None) => Ok(None),
+        (Some(username), Some(password)) => Credentials::password(username, password)
+            .map(Some)
+            .map_err(|error| Failure::usage(error.to_string())),
+        (Some(_), None) => Err(Failure::usage(
+            "the password is missing: give one of --password-env, --password-file and \
+             --password-stdin",
+        )),
+        (None, Some(_)) => Err(Failure::usage(
+            "the user name is missing: give --username, or user@ in --server",
+        )),
+    }
+}
+
+async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
+    let (source, octets) = if let Some(variable) = &arguments.password_env {
+        let source = format!("the variable {variable}");
+        return match std::env::var(variable) {
+            Ok(password) if password.is_empty() => {
+                Err(Failure::usage(format!("{source} is empty")))
+            }
+            Ok(password) => Ok(password),
+            Err(std::env::VarError::NotPresent) => {
+                Err(Failure::usage(format!("{source} is not set")))
+            }
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(Failure::usage(format!("{source} is not UTF-8")))
+            }
+        };
+    } else if let Some(path) = &arguments.password_file {
+        (format!("the file {}", path.display()), read(path).await?)
+    } else {
+        let mut octets = Vec::new();
+        let mut stdin = tokio::io::stdin().take(LONGEST_PASSWORD);
+        stdin.read_to_end(&mut octets).await.map_err(|error| {
+            Failure::NoInput(format!(
+                "cannot read the password from standard input: {error}"
+            ))
+        })?;
+        ("standard input".to_owned(), octets)
+    };
+    let mut password = String::from_utf8(octets)
+        .map_err(|_| Failure::usage(format!("the password in {source} is not UTF-8")))?;
+    // One line end, and no more: anything else may be part of the password.
+    if password.ends_with('\n') {
+        password.pop();
+        if password.ends_with('\r') {
+            password.pop();
+        }
+    }
+    match password.is_empty() {
+        true => Err(Failure::usage(format!("there is no password in {source}"))),
+        false => Ok(password),
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    tokio::fs::read(path)
+        .await
+        .map_err(|error| Failure::unreadable(path, &error))
+}
+
+fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
+    let wrong = || Failure::usage(format!("{option} takes seconds above 0, such as 30 or 2.5"));
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration.min(LONGEST_WAIT)),
+        Ok(_) | Err(_) => Err(wrong()),
+    }
+}
+
+/// More than any password, less than a mistake.
+const LONGEST_PASSWORD: u64 = 64 * 1024;
+/// Beyond it a deadline could overflow the clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_with_colons_and_in_any_case() {
+        let plain = "00ff".repeat(16);
+        let colons = ["00", "FF"].repeat(16).join(":");
+        let expected: Vec<u8> = [0, 255].repeat(16);
+        for text in [&plain, &colons] {
+            match fingerprint(text) {
+                Ok(octets) => assert_eq!(octets.as_slice(), expected),
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+        for text in ["", "00", &plain[..63], "zz", &format!("{plain}00")] {
+            assert!(fingerprint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_with_fractions() {
+        assert!(matches!(seconds("--timeout", "2.5"), Ok(d) if d == Duration::from_millis(2500)));
+        assert!(seconds("--timeout", "1e99").is_err());
+        for text in ["0", "-1", "", "NaN", "inf", "5s"] {
+            assert!(seconds("--timeout", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mechanisms_are_named_in_any_case_and_must_be_known() {
+        let names = |text: &str| mechanisms(&[text.to_owned()]);
+        assert!(matches!(names("plain"), Ok(found) if found == [MechanismName::PLAIN]));
+        assert!(names("X-NOSUCH").is_err());
+        assert!(names("a b").is_err());
+    }
+}

@@ -1,0 +1,457 @@
+//! Carries messages to the server over one connection, and reports each as it is finished.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::fs::File;
+
+use super::args::SendArguments;
+use super::connection::Setup;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::human::{self, DialogueTail};
+use super::input::{Input, Loaded, Rules};
+use super::interrupt::{self, Interrupt};
+use super::report::{Overall, Report, ServerFacts, Traffic};
+use super::terminal;
+use super::trace::{Audience, Dash, Show, Trace};
+use crate::error::{Category, Error, Stage};
+use crate::net::client::{Client, Delivery};
+use crate::proto::Stats;
+use crate::proto::body::Content;
+use crate::proto::transaction::{Envelope, Outcome, Streamed, Verdict};
+
+/// Sends messages to one server.
+pub(crate) struct Courier<'a> {
+    arguments: &'a SendArguments,
+    setup: &'a Setup,
+    rules: Rules,
+    tail: DialogueTail,
+    audience: Audience,
+    interrupt: Interrupt,
+    begun: Instant,
+    /// What is known of the server.
+    server: ServerFacts,
+    /// Counters of the connection, now and as of the last report.
+    spent: Stats,
+    reported: Stats,
+    worst: (Overall, Exit),
+}
+
+/// A run of several messages.
+struct Run<'e> {
+    envelope: &'e Envelope,
+    waiting: VecDeque<Waiting>,
+    flights: VecDeque<Flight>,
+    /// Messages whose connection ended before their turn.
+    stranded: Vec<Waiting>,
+    client: Option<Client>,
+    /// Messages that this connection has brought an answer for.
+    answered: usize,
+}
+
+/// A message that waits for its turn; loaded where it had to wait again.
+struct Waiting {
+    input: Input,
+    loaded: Option<Loaded>,
+}
+
+/// A message on its way.
+struct Flight {
+    input: Input,
+    sending: Sending,
+    begun: Instant,
+}
+
+enum Sending {
+    /// Submitted with others, to share round trips with them.
+    Shared(Delivery, Content),
+    /// Alone: it is read while it is sent.
+    Alone(Streamed, File),
+}
+
+impl<'a> Courier<'a> {
+    /// Opens the trace, and listens for Ctrl-C.
+    pub(crate) fn new(arguments: &'a SendArguments, setup: &'a Setup) -> Result<Self, Failure> {
+        let audience = Audience::default();
+        let mut tail = DialogueTail::Shown;
+        let trace = arguments.connection.dialogue.trace.as_deref();
+        if let Some(path) = trace {
+            let dash = match arguments.json {
+                true => Dash::Error,
+                false => Dash::Out,
+            };
+            audience.add(Trace::create(path, dash)?);
+        }
+        let traced_here = trace.is_some_and(|path| path.as_os_str() == "-");
+        if setup.sandbox.is_some() && !arguments.json && !traced_here {
+            audience.add(Show::new());
+            tail = DialogueTail::Left;
+        }
+        Ok(Self {
+            arguments,
+            setup,
+            rules: Rules {
+                newlines: arguments.message.bare_newlines,
+                long_lines: arguments.message.long_lines,
+            },
+            tail,
+            audience,
+            interrupt: Interrupt::listen(),
+            begun: Instant::now(),
+            server: ServerFacts::unknown(&setup.config.host, setup.config.port),
+            spent: Stats::default(),
+            reported: Stats::default(),
+            worst: (Overall::Accepted, Exit::Done),
+        })
+    }
+
+    /// Sends the messages. Returns the code of the worst outcome.
+    pub(crate) async fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        inputs: Vec<Input>,
+    ) -> Result<Exit, Failure> {
+        match inputs.as_slice() {
+            [only] => self.deliver_one(envelope, only).await?,
+            _ => self.deliver_many(envelope, inputs).await,
+        }
+        Ok(self.worst.1)
+    }
+
+    /// Reports every message as not sent.
+    pub(crate) fn give_up(&mut self, error: &Error) -> Exit {
+        match self.arguments.message.message.as_slice() {
+            [] | [_] => self.report_failure(None, error),
+            names => {
+                for name in names {
+                    self.report_failure(Some(name.display().to_string()), error);
+                }
+            }
+        }
+        self.worst.1
+    }
+
+    async fn deliver_one(&mut self, envelope: &Envelope, input: &Input) -> Result<(), Failure> {
+        let loading = tokio::select! {
+            biased;
+            () = self.interrupt.wait() => Err(Failure::Data(interrupt::stopped(Stage::Connect))),
+            loaded = input.load(self.rules) => loaded,
+        };
+        let loaded = match loading {
+            Ok(loaded) => loaded,
+            Err(Failure::Data(error)) => {
+                self.report_failure(None, &error);
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let client = match self.connect().await {
+            Ok(client) => client,
+            Err(error) => {
+                self.report_failure(None, &error);
+                return Ok(());
+            }
+        };
+        let outcome = match loaded {
+            Loaded::Whole(content) => {
+                let last = client.clone().send_last(envelope.clone(), content);
+                self.attend(&client, last).await
+            }
+            Loaded::Stream(streamed, file) => {
+                let sending = client.send_from(envelope.clone(), streamed, file);
+                let outcome = self.attend(&client, sending).await;
+                // The verdict is there: how the good-bye went changes nothing.
+                let _ = client.clone().close().await;
+                outcome
+            }
+        };
+        self.report_outcome(None, &client, outcome, self.begun.elapsed());
+        Ok(())
+    }
+
+    /// Keeps a window of messages on their way, which share round trips. Where a server ends the
+    /// connection after some, those that were not begun go by the next one.
+    async fn deliver_many(&mut self, envelope: &Envelope, inputs: Vec<Input>) {
+        let fresh = |input| Waiting {
+            input,
+            loaded: None,
+        };
+        let mut run = Run {
+            envelope,
+            waiting: inputs.into_iter().map(fresh).collect(),
+            flights: VecDeque::new(),
+            stranded: Vec::new(),
+            client: None,
+            answered: 0,
+        };
+        loop {
+            self.launch(&mut run).await;
+            let (Some(flight), Some(client)) = (run.flights.pop_front(), run.client.clone()) else {
+                break;
+            };
+            self.land(&mut run, &client, flight).await;
+        }
+        if let Some(client) = run.client {
+            let _ = client.close().await;
+        }
+    }
+
+    /// Starts messages while there is room for them.
+    async fn launch(&mut self, run: &mut Run<'_>) {
+        run.pick_up_stranded();
+        while run.has_room()
+            && let Some(next) = run.waiting.pop_front()
+        {
+            if self.interrupt.is_pressed() {
+                self.refuse_rest(run, next, &interrupt::stopped(Stage::Mail));
+                return;
+            }
+            let loaded = match next.loaded {
+                Some(loaded) => loaded,
+                None => match next.input.load(self.rules).await {
+                    Ok(loaded) => loaded,
+                    Err(failure) => {
+                        self.report_unloadable(&next.input, &failure);
+                        continue;
+                    }
+                },
+            };
+            let client = match &run.client {
+                Some(client) => client.clone(),
+                None => match self.connect().await {
+                    Ok(client) => {
+                        run.answered = 0;
+                        run.client.insert(client).clone()
+                    }
+                    Err(error) => {
+                        let next = Waiting {
+                            input: next.input,
+                            loaded: None,
+                        };
+                        self.refuse_rest(run, next, &error);
+                        return;
+                    }
+                },
+            };
+            let sending = match loaded {
+                Loaded::Whole(content) => {
+                    let delivery = client.submit(run.envelope.clone(), content.clone());
+                    Sending::Shared(delivery, content)
+                }
+                Loaded::Stream(streamed, file) if run.flights.is_empty() => {
+                    Sending::Alone(streamed, file)
+                }
+                stream @ Loaded::Stream(..) => {
+                    run.waiting.push_front(Waiting {
+                        input: next.input,
+                        loaded: Some(stream),
+                    });
+                    return;
+                }
+            };
+            run.flights.push_back(Flight {
+                input: next.input,
+                sending,
+                begun: Instant::now(),
+            });
+        }
+    }
+
+    /// Waits for the oldest message, and reports it or puts it back.
+    async fn land(&mut self, run: &mut Run<'_>, client: &Client, flight: Flight) {
+        let Flight {
+            input,
+            sending,
+            begun,
+        } = flight;
+        let (outcome, loaded) = match sending {
+            Sending::Shared(delivery, content) => {
+                let outcome = self.attend(client, delivery).await;
+                (outcome, Some(Loaded::Whole(content)))
+            }
+            Sending::Alone(streamed, file) => {
+                let sending = client.send_from(run.envelope.clone(), streamed, file);
+                (self.attend(client, sending).await, None)
+            }
+        };
+        // Without an answer on this connection a new one would fare no better.
+        if run.answered > 0 && !self.interrupt.is_pressed() && was_never_begun(&outcome) {
+            run.stranded.push(Waiting { input, loaded });
+            return;
+        }
+        run.answered += 1;
+        let name = Some(input.name());
+        self.report_outcome(name, client, outcome, begun.elapsed());
+    }
+
+    /// Connects. What is known of the server is kept even where no session comes of it.
+    async fn connect(&mut self) -> Result<Client, Error> {
+        let config = self.setup.config.clone();
+        self.server = ServerFacts::unknown(&config.host, config.port);
+        (self.spent, self.reported) = (Stats::default(), Stats::default());
+        let dialling = Client::open(config, Some(Box::new(self.audience.clone())));
+        let mut connecting = tokio::select! {
+            biased;
+            () = self.interrupt.wait() => return Err(interrupt::stopped(Stage::Connect)),
+            connecting = dialling => connecting?,
+        };
+        self.server.address = connecting.peer_addr();
+        let client = tokio::select! {
+            biased;
+            () = self.interrupt.wait() => Err(interrupt::stopped(Stage::Connect)),
+            client = &mut connecting => client,
+        };
+        self.server.session = connecting.session();
+        if client.is_err() {
+            self.spent = connecting.stats();
+        }
+        client
+    }
+
+    /// Waits for an outcome. At Ctrl-C the message is withdrawn as far as the protocol still allows;
+    /// where the server has all of it, its answer is waited for a little.
+    async fn attend(&mut self, client: &Client, sending: impl Future<Output = Outcome>) -> Outcome {
+        let mut sending = pin!(sending);
+        tokio::select! {
+            biased;
+            outcome = &mut sending => return outcome,
+            () = self.interrupt.wait() => {}
+        }
+        terminal::warn("interrupted: finding out what the server has (Ctrl-C again ends at once)");
+        client.withdraw();
+        let outcome = match tokio::time::timeout(PATIENCE, &mut sending).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                client.abort();
+                sending.await
+            }
+        };
+        Outcome::new(
+            outcome
+                .verdicts()
+                .iter()
+                .map(interrupt::explained)
+                .collect(),
+        )
+    }
+
+    fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
+        self.report_failure(Some(next.input.name()), error);
+        for waiting in run.waiting.drain(..) {
+            self.report_failure(Some(waiting.input.name()), error);
+        }
+    }
+
+    fn report_unloadable(&mut self, input: &Input, failure: &Failure) {
+        match failure {
+            Failure::Data(error) => self.report_failure(Some(input.name()), error),
+            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
+                terminal::error(failure);
+                self.remember(Overall::Failed, failure.exit());
+            }
+        }
+    }
+
+    fn report_failure(&mut self, name: Option<String>, error: &Error) {
+        let verdict = Verdict::NotSent(error.clone());
+        let outcome = Outcome::new(vec![verdict; self.arguments.envelope.to.len()]);
+        self.report(name, outcome, self.begun.elapsed());
+    }
+
+    fn report_outcome(
+        &mut self,
+        name: Option<String>,
+        client: &Client,
+        outcome: Outcome,
+        elapsed: Duration,
+    ) {
+        self.spent = client.stats();
+        self.server.session = Some(client.session());
+        self.report(name, outcome, elapsed);
+    }
+
+    fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
+        let recipients = self.arguments.envelope.to.iter().cloned();
+        let report = Report {
+            message,
+            server: self.server.clone(),
+            recipients: recipients.zip(outcome.verdicts().iter().cloned()).collect(),
+            traffic: Traffic::between(&self.reported, &self.spent),
+            elapsed,
+        };
+        self.reported = self.spent;
+        match self.arguments.json {
+            true => terminal::line(report.json()),
+            false => {
+                if self.tail == DialogueTail::Left {
+                    terminal::line("");
+                }
+                human::print(&report, self.tail);
+            }
+        }
+        self.remember(report.overall(), report.exit());
+    }
+
+    /// The worst outcome decides; of two alike, the one that another try does not mend.
+    fn remember(&mut self, overall: Overall, exit: Exit) {
+        let rank = |(overall, exit): (Overall, Exit)| (overall, exit != Exit::Temporary);
+        if rank((overall, exit)) > rank(self.worst) {
+            self.worst = (overall, exit);
+        }
+    }
+}
+
+impl Run<'_> {
+    fn has_room(&self) -> bool {
+        let alone = |flight: &Flight| matches!(flight.sending, Sending::Alone(..));
+        self.flights.len() < WINDOW && self.stranded.is_empty() && !self.flights.iter().any(alone)
+    }
+
+    /// Once the last message on the dead connection has its verdict, the stranded ones wait for a
+    /// new one, in their old order.
+    fn pick_up_stranded(&mut self) {
+        if self.stranded.is_empty() || !self.flights.is_empty() {
+            return;
+        }
+        self.client = None;
+        for stranded in self.stranded.drain(..).rev() {
+            self.waiting.push_front(stranded);
+        }
+    }
+}
+
+/// Whether the connection ended before the message had its turn, so that it can go by another one.
+fn was_never_begun(outcome: &Outcome) -> bool {
+    outcome.verdicts().iter().all(|verdict| match verdict {
+        Verdict::NotSent(error) => match error.category() {
+            Category::ConnectionLost | Category::Temporary => true,
+            Category::Dns
+            | Category::ConnectionTimeout
+            | Category::ConnectionRefused
+            | Category::EncryptionMismatch
+            | Category::StartTlsUnavailable
+            | Category::Certificate
+            | Category::Tls
+            | Category::Authentication
+            | Category::AuthUnavailable
+            | Category::SenderRefused
+            | Category::RecipientRefused
+            | Category::MessageRefused
+            | Category::RateLimited
+            | Category::Protocol
+            | Category::Usage => false,
+        },
+        Verdict::Accepted(_)
+        | Verdict::Refused { .. }
+        | Verdict::Deferred(_)
+        | Verdict::InDoubt(_) => false,
+    })
+}
+
+/// Messages on their way at a time: enough to fill a round trip, few enough to fit in memory.
+const WINDOW: usize = 16;
+/// How long a server may take to answer after Ctrl-C.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,77 @@
+//! The `ehlo` program: the thinnest possible shell over the library.
+//!
+//! A file a command: `send`, `sandbox`. What they share is one file a concern: `args` (what can be
+//! written), `server` and `connection` (from options to a client's configuration), `input` (the
+//! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
+//! `exit` (codes). No protocol decision is made here.
+
+mod args;
+mod connection;
+mod courier;
+mod exit;
+mod failure;
+mod human;
+mod input;
+mod interrupt;
+mod report;
+mod sandbox;
+mod send;
+mod server;
+mod terminal;
+mod trace;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use exit::Exit;
+use failure::Failure;
+
+/// Runs the program with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors, and go to standard output.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => Exit::Usage.into(),
+                false => Exit::Done.into(),
+            };
+        }
+    };
+    match arguments.command {
+        Command::Send(arguments) => run(send::run(*arguments)),
+        Command::Sandbox(arguments) => run(sandbox::run(*arguments)),
+    }
+}
+
+fn run(command: impl Future<Output = Result<Exit, Failure>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let exit = match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(command);
+            // A read of standard input, or a name lookup, may hang in a thread of its own.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => Err(Failure::Internal(format!(
+            "the runtime does not start: {error}"
+        ))),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            terminal::error(&failure);
+            if let Failure::Usage(_) = failure {
+                terminal::error_line("See 'ehlo --help'.");
+            }
+            failure.exit().into()
+        }
+    }
+}

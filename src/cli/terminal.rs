@@ -1,0 +1,81 @@
+//! Writing for people: colour only on a terminal, and a closed pipe is no reason to panic.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// Prints a line to standard output.
+pub(crate) fn line(text: impl fmt::Display) {
+    // Whoever closed the pipe does not want to know.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints a line to standard error.
+pub(crate) fn error_line(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Warns on standard error.
+pub(crate) fn warn(text: impl fmt::Display) {
+    let ink = Ink::for_stream(&io::stderr());
+    error_line(format_args!(
+        "{} {text}",
+        ink.paint(Tint::Warning, "warning:")
+    ));
+}
+
+/// Says on standard error why the command ends.
+pub(crate) fn error(text: impl fmt::Display) {
+    let ink = Ink::for_stream(&io::stderr());
+    error_line(format_args!("{} {text}", ink.paint(Tint::Bad, "error:")));
+}
+
+/// Whether text is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ink {
+    Plain,
+    Coloured,
+}
+
+impl Ink {
+    /// Coloured on a terminal, unless <https://no-color.org> or a dumb terminal says otherwise.
+    pub(crate) fn for_stream(stream: &impl IsTerminal) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match stream.is_terminal() && !unwanted {
+            true => Self::Coloured,
+            false => Self::Plain,
+        }
+    }
+
+    /// The text in this tint.
+    pub(crate) fn paint(self, tint: Tint, text: impl fmt::Display) -> String {
+        match self {
+            Self::Plain => text.to_string(),
+            Self::Coloured => format!("\x1b[{}m{text}\x1b[0m", tint.code()),
+        }
+    }
+}
+
+/// What a colour stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tint {
+    Good,
+    Bad,
+    Warning,
+    Client,
+    Server,
+    Faint,
+}
+
+impl Tint {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Good => "1;32",
+            Self::Bad => "1;31",
+            Self::Warning => "1;33",
+            Self::Client => "36",
+            Self::Server => "32",
+            Self::Faint => "2",
+        }
+    }
+}

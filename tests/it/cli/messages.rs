@@ -1,0 +1,236 @@
+//! Messages from files, from standard input, and several at a time.
+
+use std::process::Stdio;
+
+use ehlo::sandbox::Options;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use super::{FROM_TO, Run, Server, command, ehlo, text};
+
+#[tokio::test]
+async fn a_message_file_arrives_octet_for_octet() {
+    let server = Server::start(Options::default()).await;
+    let message = b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\xc3\xa9\r\n";
+    let file = server.file("message.eml", message);
+    let run = server.send_files(&[&file], &["--envelope-from", ""]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let received = server.sandbox.received();
+    assert_eq!(received[0].content.as_ref(), message);
+    assert_eq!(received[0].reverse_path, "");
+}
+
+#[tokio::test]
+async fn a_message_comes_from_standard_input_too() {
+    let server = Server::start(Options::default()).await;
+    let mut arguments = server.connection();
+    arguments.extend(
+        FROM_TO
+            .iter()
+            .chain(&["--message", "-"])
+            .map(ToString::to_string),
+    );
+    let mut command = command(&arguments);
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"Subject: x\n\nbare\n").await.unwrap();
+    drop(stdin);
+    let run = Run::from_output(child.wait_with_output().await.unwrap());
+    assert_eq!(run.code, 0, "{}", run.all());
+    let received = server.sandbox.received();
+    assert_eq!(received[0].content.as_ref(), b"Subject: x\r\n\r\nbare\r\n");
+}
+
+#[tokio::test]
+async fn a_large_file_is_streamed_and_normalised() {
+    let server = Server::start(Options::default()).await;
+    let lines = ".a line that begins with a dot\n".repeat(100_000);
+    let message = format!("Subject: large\n\n{lines}");
+    let file = server.file("large.eml", &message);
+    let run = server.send_files(&[&file], &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let received = server.sandbox.received();
+    assert!(
+        received[0].content == message.replace('\n', "\r\n"),
+        "the content differs"
+    );
+
+    let run = server
+        .send_files(&[&file], &["--bare-newlines", "reject"])
+        .await;
+    run.assert_failed(65, "usage", "body");
+}
+
+#[tokio::test]
+async fn several_messages_go_over_one_connection_with_a_document_each() {
+    let options = Options::default().with_fault("reply@body#2=554 5.6.0 no".parse().unwrap());
+    let server = Server::start(options).await;
+    let files = ["a", "b", "c"].map(|name| {
+        server.file(
+            &format!("{name}.eml"),
+            format!("Subject: {name}\r\n\r\n{name}\r\n"),
+        )
+    });
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let run = server.send_files(&names, &[]).await;
+    assert_eq!(run.code, 1, "{}", run.all());
+    let documents = run.documents();
+    let found: Vec<_> = documents
+        .iter()
+        .map(|d| (&d["message"], &d["outcome"]))
+        .collect();
+    let outcomes = ["accepted", "rejected", "accepted"].map(Value::from);
+    let names = files.map(Value::from);
+    assert_eq!(found, names.iter().zip(&outcomes).collect::<Vec<_>>());
+    assert_eq!(server.sandbox.counters().connections, 1);
+    assert_eq!(server.sandbox.received().len(), 2);
+}
+
+#[tokio::test]
+async fn messages_that_were_not_begun_go_by_a_new_connection() {
+    let server = Server::with_fault("close@mail#3").await;
+    let files: Vec<String> = (0..5)
+        .map(|n| server.file(&format!("{n}.eml"), format!("Subject: {n}\r\n\r\n{n}\r\n")))
+        .collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let run = server.send_files(&names, &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert_eq!(run.documents().len(), 5);
+    assert_eq!(server.sandbox.received().len(), 5);
+    assert_eq!(server.sandbox.counters().connections, 2);
+}
+
+#[tokio::test]
+async fn one_malformed_message_among_several_does_not_stop_the_others() {
+    let server = Server::start(Options::default()).await;
+    let good = server.file("good.eml", "Subject: x\r\n\r\nx\r\n");
+    let bad = server.file("bad.eml", "Subject: x\n\nx\n");
+    let more = ["--bare-newlines", "reject"];
+    let run = server.send_files(&[&bad, &good], &more).await;
+    assert_eq!(run.code, 65, "{}", run.all());
+    let outcomes: Vec<_> = run
+        .documents()
+        .iter()
+        .map(|d| d["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["failed", "accepted"]);
+    assert_eq!(server.sandbox.received().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_malformed_exits_65_with_a_document_and_is_never_sent() {
+    let server = Server::start(Options::default()).await;
+    for (more, stage) in [
+        (&["--to", "not an address"][..], "rcpt"),
+        (
+            &["--to", "bob@example.com>\r\nRCPT TO:<x@example.com"],
+            "rcpt",
+        ),
+        (&["--envelope-from", "a@b c"], "mail"),
+    ] {
+        let run = server.send(more).await;
+        run.assert_failed(65, "usage", stage);
+        assert_eq!(run.json()["recipients"][0]["outcome"], "not-sent");
+    }
+    let mut arguments = server.connection();
+    let injected = ["--subject", "Hello\r\nBcc: x@example.com", "--text", "x"];
+    arguments.extend(FROM_TO.iter().chain(&injected).map(ToString::to_string));
+    ehlo(&arguments).await.assert_failed(65, "usage", "body");
+
+    let bare = server.file("bare.eml", "Subject: x\r\n\r\nbare\nline\r\n");
+    let run = server
+        .send_files(&[&bare], &["--bare-newlines", "reject"])
+        .await;
+    run.assert_failed(65, "usage", "body");
+    let long = server.file(
+        "long.eml",
+        format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999)),
+    );
+    let run = server
+        .send_files(&[&long], &["--long-lines", "reject"])
+        .await;
+    run.assert_failed(65, "usage", "body");
+    let mbox = server.file(
+        "mbox",
+        "From jo Thu Jan  1 00:00:00 1970\nSubject: x\n\nx\n",
+    );
+    server
+        .send_files(&[&mbox], &[])
+        .await
+        .assert_failed(65, "usage", "body");
+    assert_eq!(server.sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn long_lines_are_sent_with_a_warning() {
+    let server = Server::start(Options::default()).await;
+    let long = server.file(
+        "long.eml",
+        format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999)),
+    );
+    let run = server.send_files(&[&long], &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert!(run.stderr.contains("999 octets"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_exits_66_before_anything_is_sent() {
+    let server = Server::start(Options::default()).await;
+    let good = server.file("good.eml", "Subject: x\r\n\r\nx\r\n");
+    let missing = text(&server.path("missing"));
+    let directory = text(server.directory.path());
+    let run = server.send_files(&[&good, &missing], &[]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (66, ""), "{}", run.all());
+    assert!(run.stderr.contains(&missing), "{}", run.stderr);
+    assert_eq!(server.send_files(&[&directory], &[]).await.code, 66);
+    for more in [
+        &["--attach", missing.as_str()][..],
+        &["--ca-file", &missing],
+        &["--username", "jo", "--password-file", &missing],
+    ] {
+        let mut arguments = server.arguments(more);
+        if more[0] == "--ca-file" {
+            arguments.drain(3..5);
+        }
+        let run = ehlo(&arguments).await;
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (66, ""),
+            "{more:?} {}",
+            run.all()
+        );
+    }
+    assert_eq!(server.sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn each_of_several_has_a_document_even_where_nothing_could_be_sent() {
+    let server = Server::start(Options::default()).await;
+    let files = ["a", "b"].map(|name| server.file(name, "Subject: x\r\n\r\nx\r\n"));
+    let [a, b] = files.each_ref().map(String::as_str);
+    let run = server
+        .send_files(&[a, b], &["--to", "not an address"])
+        .await;
+    assert_eq!(run.code, 65, "{}", run.all());
+    let names: Vec<_> = run
+        .documents()
+        .iter()
+        .map(|d| d["message"].clone())
+        .collect();
+    assert_eq!(names, [a, b]);
+
+    let refusing = Server::with_fault("reply@greeting=554 no service").await;
+    let run = refusing.send_files(&[a, b], &[]).await;
+    assert_eq!(run.code, 69, "{}", run.all());
+    let outcomes: Vec<_> = run
+        .documents()
+        .iter()
+        .map(|d| d["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["failed", "failed"]);
+    assert_eq!(refusing.sandbox.counters().connections, 1);
+}
