@@ -1,5 +1,6 @@
-//! A client to be measured from outside: it sends messages to a sandbox in another process, so that
-//! what callgrind and strace count is the client's alone. See README.md beside this file.
+//! A client to be measured from outside: it sends messages to a server in another process, so that
+//! what callgrind and strace count is the client's alone. With `--mode serve` it is that server. See
+//! README.md beside this file.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -8,7 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use ehlo::net::TlsOptions;
+use ehlo::sandbox::{self, Contents, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Delivery, Envelope, Mailbox, Security, Streamed,
 };
@@ -17,13 +20,18 @@ use tokio::io::{AsyncRead, ReadBuf};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::from_arguments(std::env::args().skip(1))?;
+    if matches!(options.mode, Mode::Serve) {
+        return serve(&options).await;
+    }
     let client = Client::connect(options.config()?).await?;
+    let (envelope, content) = options.message();
     let before = client.stats();
     let start = Instant::now();
     match options.mode {
-        Mode::Queued => queued(&client, &options).await?,
-        Mode::Awaited => awaited(&client, &options).await?,
-        Mode::Streamed => streamed(&client, &options).await?,
+        Mode::Queued => queued(&client, options.messages, envelope, content).await?,
+        Mode::Awaited => awaited(&client, options.messages, envelope, content).await?,
+        Mode::Streamed => streamed(&client, &options, envelope, content).await?,
+        Mode::Serve => {}
     }
     let elapsed = start.elapsed().as_secs_f64();
     let after = client.stats();
@@ -43,12 +51,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Takes messages of any size, and keeps none.
+async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
+    let address = format!("{}:{}", options.host, options.port).parse()?;
+    let tls = match options.security {
+        Security::Implicit => TlsMode::Implicit,
+        Security::StartTls | Security::Opportunistic | Security::Plaintext => TlsMode::StartTls,
+    };
+    let sandbox = Sandbox::start(
+        sandbox::Options::default()
+            .with_listen(address)
+            .with_tls(tls)
+            .with_contents(Contents::Discard)
+            .with_size_limit(u64::MAX),
+    )
+    .await?;
+    if let Some(path) = &options.ca_file {
+        std::fs::write(path, sandbox.certificate_pem())?;
+    }
+    println!("ready at {}", sandbox.address());
+    std::future::pending().await
+}
+
 /// All messages are submitted without waiting for an answer, up to a number that waits at once.
-async fn queued(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
+async fn queued(
+    client: &Client,
+    messages: u64,
+    envelope: Envelope,
+    content: Content,
+) -> Result<(), ehlo::Error> {
     const WAITING: usize = 64;
-    let (envelope, content) = options.message();
     let mut deliveries: VecDeque<Delivery> = VecDeque::with_capacity(WAITING);
-    for _ in 0..options.messages {
+    for _ in 0..messages {
         if deliveries.len() == WAITING
             && let Some(first) = deliveries.pop_front()
         {
@@ -63,26 +97,35 @@ async fn queued(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
 }
 
 /// Each message waits for the answer to the one before.
-async fn awaited(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
-    let (envelope, content) = options.message();
-    for _ in 0..options.messages {
-        client
-            .send(envelope.clone(), content.clone())
-            .await
-            .into_result()?;
+async fn awaited(
+    client: &Client,
+    messages: u64,
+    envelope: Envelope,
+    content: Content,
+) -> Result<(), ehlo::Error> {
+    for _ in 0..messages {
+        let outcome = client.send(envelope.clone(), content.clone()).await;
+        outcome.into_result()?;
     }
     Ok(())
 }
 
 /// As awaited, but each message comes from a reader and never lies in memory as a whole.
-async fn streamed(client: &Client, options: &Options) -> Result<(), ehlo::Error> {
-    let (envelope, _) = options.message();
+async fn streamed(
+    client: &Client,
+    options: &Options,
+    envelope: Envelope,
+    content: Content,
+) -> Result<(), ehlo::Error> {
     for _ in 0..options.messages {
-        let reader = Text::new(options);
-        client
-            .send_from(envelope.clone(), Streamed::default(), reader)
-            .await
-            .into_result()?;
+        let reader = Text {
+            block: content.bytes().clone(),
+            at: 0,
+            left: options.size / LINE * LINE,
+        };
+        let facts = Streamed::default();
+        let outcome = client.send_from(envelope.clone(), facts, reader).await;
+        outcome.into_result()?;
     }
     Ok(())
 }
@@ -103,6 +146,7 @@ enum Mode {
     Queued,
     Awaited,
     Streamed,
+    Serve,
 }
 
 impl Options {
@@ -152,34 +196,26 @@ impl Options {
         Ok(config)
     }
 
+    /// The envelope and the message; of a streamed one the lines that it is made of.
     fn message(&self) -> (Envelope, Content) {
         let mailbox = |name: &str| Mailbox::new(name, "example.org").expect("a valid address");
         let recipients = (0..self.recipients).map(|number| mailbox(&format!("r{number}")));
         let envelope = Envelope::new(mailbox("sender"), recipients);
-        let content = match self.mode {
-            Mode::Queued | Mode::Awaited => lines(self.size, self.dots_every),
-            Mode::Streamed => Vec::new(),
+        let size = match self.mode {
+            Mode::Queued | Mode::Awaited => self.size,
+            Mode::Streamed | Mode::Serve => BLOCK,
         };
-        let content = Content::check(content, BareNewlines::Reject).expect("no bare newlines");
+        let lines = lines(size, self.dots_every);
+        let content = Content::check(lines, BareNewlines::Reject).expect("no bare newlines");
         (envelope, content)
     }
 }
 
 /// A message that is made while it is read: the same lines again and again.
 struct Text {
-    block: Vec<u8>,
+    block: Bytes,
     at: usize,
     left: usize,
-}
-
-impl Text {
-    fn new(options: &Options) -> Self {
-        Self {
-            block: lines(BLOCK, options.dots_every),
-            at: 0,
-            left: options.size / LINE * LINE,
-        }
-    }
 }
 
 impl AsyncRead for Text {
@@ -235,6 +271,7 @@ fn mode(name: &str) -> Result<Mode, String> {
         "queued" => Ok(Mode::Queued),
         "awaited" => Ok(Mode::Awaited),
         "streamed" => Ok(Mode::Streamed),
-        _ => Err(format!("--mode queued|awaited|streamed, not {name}")),
+        "serve" => Ok(Mode::Serve),
+        _ => Err(format!("--mode queued|awaited|streamed|serve, not {name}")),
     }
 }
