@@ -188,7 +188,7 @@ const TABLE: [(Stage, Fault, &str, Rest); 60] = [
     (
         Stage::Handshake,
         Eof,
-        "closed connection-lost handshake temporary",
+        "closed tls handshake permanent",
         Nothing,
     ),
     (
