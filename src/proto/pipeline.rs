@@ -437,11 +437,12 @@ impl Pipeline {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
-        transaction.outstanding -= 1;
-        transaction.unanswered -= 1;
+        // Left unanswered, so that its recipient has a verdict when the connection closes.
         if reply.code().class() == Class::Intermediate {
             return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
         }
+        transaction.outstanding -= 1;
+        transaction.unanswered -= 1;
         match transaction.fate {
             Fate::Open => {}
             // A recipient that was accepted matters: DATA could then get its 354.
