@@ -320,15 +320,16 @@ impl Connection {
         };
         let shown = handshake::shown(&reply, head);
         self.link.replied(shown.as_ref().unwrap_or(&reply), now);
+        // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
+        if head == Expect::Quit {
+            self.close(self.ending(), now);
+            return;
+        }
         if !self.link.head_is_sent() {
             self.early(head, reply, now);
             return;
         }
         self.link.answered(now);
-        if head == Expect::Quit {
-            self.close(self.ending(), now);
-            return;
-        }
         match self.phase {
             Phase::Handshake(_) => self.handshake(Input::Reply(reply), now),
             Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
