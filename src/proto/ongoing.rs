@@ -167,11 +167,10 @@ impl Transaction {
                 };
                 Flow::Continue
             }
-            Fate::Restart => {
-                let message = "the server refused MAIL, then asked for the message";
-                Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
-            }
             Fate::Cancelled(error) if self.accepted > 0 => Flow::Close(error.clone()),
+            Fate::Restart => refused_yet_invited(link),
+            // A lone dot would deliver an empty message to whoever was accepted after all.
+            Fate::Decided if self.accepted > 0 => refused_yet_invited(link),
             // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
             Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
                 if matches!(self.fate, Fate::Open) {
@@ -182,6 +181,13 @@ impl Transaction {
                 self.step = Step::Ended;
                 Flow::Continue
             }
+        }
+    }
+
+    /// The server took a command of this transaction, and so has one open.
+    pub(super) fn was_opened(&mut self) {
+        if self.opened == Opened::No {
+            self.opened = Opened::Yes;
         }
     }
 
@@ -282,4 +288,9 @@ impl Transaction {
             recipients,
         });
     }
+}
+
+fn refused_yet_invited(link: &Link) -> Flow {
+    let message = "the server refused MAIL, then asked for the message";
+    Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
 }

@@ -397,9 +397,7 @@ impl Pipeline {
             reply.code().number() == 503 && transaction.place == Place::BehindMessage;
         match reply.code().class() {
             Class::Completed => {
-                if transaction.opened == Opened::No {
-                    transaction.opened = Opened::Yes;
-                }
+                transaction.was_opened();
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
@@ -435,14 +433,13 @@ impl Pipeline {
         if reply.code().class() == Class::Intermediate {
             return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
         }
-        match transaction.fate {
-            Fate::Open => {}
-            // A recipient that was accepted matters: DATA could then get its 354.
-            Fate::Cancelled(_) if reply.is_positive() => {
-                transaction.accepted += 1;
-                return Flow::Continue;
-            }
-            Fate::Decided | Fate::Restart | Fate::Cancelled(_) => return Flow::Continue,
+        if reply.is_positive() {
+            // Whatever was decided here, the server has a transaction open, and DATA can get 354.
+            transaction.accepted += 1;
+            transaction.was_opened();
+        }
+        if !matches!(transaction.fate, Fate::Open) {
+            return Flow::Continue;
         }
         let slot = match (&transaction.work, reply.code().class()) {
             (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
@@ -460,9 +457,6 @@ impl Pipeline {
                 })
             }
         };
-        if reply.is_positive() {
-            transaction.accepted += 1;
-        }
         if let Some(place) = transaction.slots.get_mut(index) {
             *place = slot;
         }
@@ -526,19 +520,20 @@ impl Pipeline {
             if transaction.outstanding > 0 {
                 return;
             }
-            if matches!(transaction.fate, Fate::Restart) {
-                transaction.restart();
+            let restarts = matches!(transaction.fate, Fate::Restart);
+            if !restarts && !matches!(transaction.step, Step::Ended) {
                 return;
             }
-            if !matches!(transaction.step, Step::Ended) {
+            if transaction.opened == Opened::Yes {
+                self.leftover = Leftover::Envelope;
+            }
+            if restarts {
+                transaction.restart();
                 return;
             }
             let Some(mut transaction) = self.transactions.pop_front() else {
                 return;
             };
-            if transaction.opened == Opened::Yes {
-                self.leftover = Leftover::Envelope;
-            }
             self.cursor = self.cursor.max(transaction.id.0 + 1);
             transaction.give_up();
             transaction.finish(link);
