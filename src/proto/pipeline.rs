@@ -293,11 +293,11 @@ impl Pipeline {
                 link.command(Command::Quit, Expect::Quit, now);
                 Sender::Waits
             }
-            (Quit::No, Leftover::Envelope) => {
+            (Quit::No, Leftover::Envelope) if !link.expects_body() => {
                 self.reset(link, now);
                 Sender::Waits
             }
-            (Quit::No, Leftover::Nothing) | (Quit::Sent, _) => Sender::Waits,
+            (Quit::No, Leftover::Envelope | Leftover::Nothing) | (Quit::Sent, _) => Sender::Waits,
         }
     }
 
@@ -312,10 +312,10 @@ impl Pipeline {
             return Sender::Waits;
         };
         let behind_message = link.expects_body();
-        let waits = match transaction.work {
-            Work::Send(_) => self.behind == BehindMessage::Wait,
-            // Its RSET could not be told from a refusal to talk behind a message.
-            Work::Probe => true,
+        let waits = match (&transaction.work, self.leftover) {
+            (Work::Send(_), Leftover::Nothing) => self.behind == BehindMessage::Wait,
+            // A RSET that is refused could not be told from a refusal to talk behind a message.
+            (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
         if behind_message && waits {
             transaction.step = Step::Begin;
@@ -402,11 +402,11 @@ impl Pipeline {
             }
             Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
             Class::Transient | Class::Permanent => {
+                if refused_for_place {
+                    self.behind = BehindMessage::Wait;
+                }
                 match transaction.fate {
-                    Fate::Open if refused_for_place => {
-                        transaction.restart_later();
-                        self.behind = BehindMessage::Wait;
-                    }
+                    Fate::Open if refused_for_place => transaction.restart_later(),
                     Fate::Open => {
                         transaction.refuse(Stage::Mail, &reply);
                         transaction.stop_envelope();
