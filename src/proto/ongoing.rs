@@ -227,6 +227,14 @@ impl Transaction {
         }
     }
 
+    /// In doubt, for everybody who has no verdict yet.
+    pub(super) fn doubt(&mut self, error: &Error) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::InDoubt(error.clone()));
+            self.fate = Fate::Decided;
+        }
+    }
+
     /// Not sent, for everybody who has no verdict yet.
     pub(super) fn decide(&mut self, error: &Error) {
         self.resolve(|| Verdict::NotSent(error.clone()));

@@ -499,12 +499,13 @@ impl Pipeline {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
-        let lone_dot = !matches!(transaction.fate, Fate::Open);
         match reply.code().class() {
-            Class::Intermediate if !lone_dot => {
-                return Flow::Close(unexpected(Stage::Body, "250", reply, link));
+            // Neither taken nor refused: the server may have it, and may still read text.
+            Class::Intermediate => {
+                let error = unexpected(Stage::Body, "250", reply, link);
+                transaction.doubt(&error);
+                return Flow::Close(error);
             }
-            Class::Intermediate => {}
             Class::Completed => transaction.accept(&reply),
             Class::Transient | Class::Permanent => transaction.refuse(Stage::Body, &reply),
         }
