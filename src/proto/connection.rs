@@ -239,7 +239,7 @@ impl Connection {
         let error = self
             .link
             .error(Category::Usage, stage, Party::Caller, message);
-        let flow = self.pipeline.cancel(id, error, &mut self.link);
+        let flow = self.pipeline.cancel(id, error, &self.link);
         self.follow(flow, now);
         self.advance(now);
     }
@@ -335,7 +335,6 @@ impl Connection {
             Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
                 let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
                 let flow = self.pipeline.handle(head, reply, &mut self.link, now);
-                self.pipeline.settle(&mut self.link);
                 if self.pipeline.refuses_behind_message() {
                     self.progress
                         .change(|facts| facts.refuses_behind_message = true);
@@ -379,7 +378,7 @@ impl Connection {
 
     fn follow(&mut self, flow: Flow, now: Instant) {
         match flow {
-            Flow::Continue => {}
+            Flow::Continue => self.pipeline.settle(&mut self.link),
             Flow::Close(error) => self.close(Err(error), now),
             Flow::Fail(error) => self.fail(error, now),
         }

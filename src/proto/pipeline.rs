@@ -177,7 +177,7 @@ impl Pipeline {
     }
 
     /// Withdraws a transaction as far as the protocol still allows.
-    pub(crate) fn cancel(&mut self, id: TransactionId, error: Error, link: &mut Link) -> Flow {
+    pub(crate) fn cancel(&mut self, id: TransactionId, error: Error, link: &Link) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
@@ -185,14 +185,12 @@ impl Pipeline {
             (Fate::Open, Step::Begin) => {
                 transaction.decide(&error);
                 transaction.step = Step::Ended;
-                self.settle(link);
                 Flow::Continue
             }
             // It was to begin again: it does not.
             (Fate::Restart, _) => {
                 transaction.decide(&error);
                 transaction.stop_envelope();
-                self.settle(link);
                 Flow::Continue
             }
             (Fate::Open, Step::Recipients(_) | Step::Commit) => {
@@ -200,7 +198,6 @@ impl Pipeline {
                 transaction.stop_envelope();
                 transaction.opened = Opened::Reset;
                 self.leftover = Leftover::Envelope;
-                self.settle(link);
                 Flow::Continue
             }
             (Fate::Open, Step::AwaitData | Step::Restarting) => {
