@@ -596,6 +596,7 @@ impl Connection {
         let error = self
             .link
             .error(Category::Usage, Stage::Body, Party::Caller, message);
-        self.close(Err(error), now);
+        let flow = self.pipeline.give_up_stream(error, &self.link);
+        self.follow(flow, now);
     }
 }

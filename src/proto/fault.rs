@@ -105,6 +105,15 @@ pub(crate) fn malformed(fault: &FramingError, stage: Stage, link: &Link) -> Erro
     }
 }
 
+/// A message was given up where only the end of the connection could stop it. Others who share the
+/// connection are told so, and not what was wrong with that message.
+pub(crate) fn half_sent(link: &Link) -> Error {
+    let message = "the connection was ended because a message was given up half-way";
+    let stage = link.stage();
+    link.error(Category::ConnectionLost, stage, Party::Caller, message)
+        .with_hint("What else was to go over this connection can be sent over another.")
+}
+
 /// The connection takes nothing more.
 pub(crate) fn told_to_quit(stage: Stage) -> Error {
     let message = "the connection was told to quit";

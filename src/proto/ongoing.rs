@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::body::ContentCursor;
 use super::command::{Command, Utf8Param};
 use super::event::Event;
+use super::fault;
 use super::link::{Expect, Link};
 use super::pipeline::Flow;
 use super::preflight;
@@ -167,7 +168,7 @@ impl Transaction {
                 };
                 Flow::Continue
             }
-            Fate::Cancelled(error) if self.accepted > 0 => Flow::Close(error.clone()),
+            Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::half_sent(link)),
             Fate::Restart => refused_yet_invited(link),
             // A lone dot would deliver an empty message to whoever was accepted after all.
             Fate::Decided if self.accepted > 0 => refused_yet_invited(link),

@@ -15,6 +15,7 @@ use super::body::Fill;
 use super::command::Command;
 use super::config::{BehindMessage, Pipelining};
 use super::event::Event;
+use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::preflight::{self, Offers};
@@ -144,6 +145,14 @@ impl Pipeline {
         }
     }
 
+    /// The streamed body will not be completed.
+    pub(crate) fn give_up_stream(&mut self, error: Error, link: &Link) -> Flow {
+        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
+            transaction.fate = Fate::Cancelled(error);
+        }
+        Flow::Close(fault::half_sent(link))
+    }
+
     /// Takes the reply to one of a transaction's commands.
     pub(crate) fn handle(
         &mut self,
@@ -204,9 +213,15 @@ impl Pipeline {
                 transaction.fate = Fate::Cancelled(error);
                 Flow::Continue
             }
-            (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => Flow::Close(error),
+            (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
+                transaction.fate = Fate::Cancelled(error);
+                Flow::Close(fault::half_sent(link))
+            }
             // Its last octets wait behind a slow transport: they must not go out.
-            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => Flow::Close(error),
+            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => {
+                transaction.fate = Fate::Cancelled(error);
+                Flow::Close(fault::half_sent(link))
+            }
             // Sent to its end: the reply is still read. Or decided already.
             (Fate::Open, Step::Ended) | (Fate::Decided | Fate::Cancelled(_), _) => Flow::Continue,
         }
