@@ -116,7 +116,7 @@ impl<'a> Courier<'a> {
     ) -> Result<Exit, Failure> {
         match inputs.as_slice() {
             [only] => self.deliver_one(envelope, only).await?,
-            _ => self.deliver_many(envelope, inputs).await,
+            _ => self.deliver_many(envelope, inputs).await?,
         }
         Ok(self.worst.1)
     }
@@ -151,6 +151,7 @@ impl<'a> Courier<'a> {
         let client = match self.connect().await {
             Ok(client) => client,
             Err(error) => {
+                possible(&error)?;
                 self.report_failure(None, &error);
                 return Ok(());
             }
@@ -174,7 +175,11 @@ impl<'a> Courier<'a> {
 
     /// Keeps a window of messages on their way, which share round trips. Where a server ends the
     /// connection after some, those that were not begun go by the next one.
-    async fn deliver_many(&mut self, envelope: &Envelope, inputs: Vec<Input>) {
+    async fn deliver_many(
+        &mut self,
+        envelope: &Envelope,
+        inputs: Vec<Input>,
+    ) -> Result<(), Failure> {
         let fresh = |input| Waiting {
             input,
             loaded: None,
@@ -188,7 +193,7 @@ impl<'a> Courier<'a> {
             answered: 0,
         };
         loop {
-            self.launch(&mut run).await;
+            self.launch(&mut run).await?;
             let (Some(flight), Some(client)) = (run.flights.pop_front(), run.client.clone()) else {
                 break;
             };
@@ -197,17 +202,18 @@ impl<'a> Courier<'a> {
         if let Some(client) = run.client {
             let _ = client.close().await;
         }
+        Ok(())
     }
 
     /// Starts messages while there is room for them.
-    async fn launch(&mut self, run: &mut Run<'_>) {
+    async fn launch(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
         run.pick_up_stranded();
         while run.has_room()
             && let Some(next) = run.waiting.pop_front()
         {
             if self.interrupt.is_pressed() {
                 self.refuse_rest(run, next, &interrupt::stopped(Stage::Mail));
-                return;
+                return Ok(());
             }
             let loaded = match next.loaded {
                 Some(loaded) => loaded,
@@ -227,12 +233,13 @@ impl<'a> Courier<'a> {
                         run.client.insert(client).clone()
                     }
                     Err(error) => {
+                        possible(&error)?;
                         let next = Waiting {
                             input: next.input,
                             loaded: None,
                         };
                         self.refuse_rest(run, next, &error);
-                        return;
+                        return Ok(());
                     }
                 },
             };
@@ -249,7 +256,7 @@ impl<'a> Courier<'a> {
                         input: next.input,
                         loaded: Some(stream),
                     });
-                    return;
+                    return Ok(());
                 }
             };
             run.flights.push_back(Flight {
@@ -258,6 +265,7 @@ impl<'a> Courier<'a> {
                 begun: Instant::now(),
             });
         }
+        Ok(())
     }
 
     /// Waits for the oldest message, and reports it or puts it back.
@@ -420,6 +428,18 @@ impl Run<'_> {
         for stranded in self.stranded.drain(..).rev() {
             self.waiting.push_front(stranded);
         }
+    }
+}
+
+/// Whether the connection was at least tried.
+///
+/// # Errors
+/// Options that no connection can be made with: there is nothing to report of a server.
+fn possible(error: &Error) -> Result<(), Failure> {
+    let not_tried = matches!(error.stage(), Stage::Resolve | Stage::Connect);
+    match error.category() == Category::Usage && not_tried {
+        true => Err(Failure::usage(error.message())),
+        false => Ok(()),
     }
 }
 

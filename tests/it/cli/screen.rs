@@ -104,6 +104,16 @@ async fn wrong_use_exits_64_and_prints_no_document() {
         &["--server", "sandbox:", "--username", "jo", "--text", "x"],
         &["--host", "h", "--message", "-", "--message", "-"],
         &["--host", "h", "--text", "x", "--connections", "2"],
+        &[
+            "--host",
+            "127.0.0.1",
+            "--text",
+            "x",
+            "--source-address",
+            "::1",
+        ],
+        &["--host", "a..b", "--text", "x", "--encryption", "tls"],
+        &["--host", "a..b", "--message", file!(), "--message", file!()],
         &["--host", "h", "--text", "x", "--token-env", "X"],
     ] {
         let run = ehlo(&[&send[..], more].concat()).await;
