@@ -455,6 +455,11 @@ fn was_never_begun(outcome: &Outcome) -> bool {
             | Category::StartTlsUnavailable
             | Category::Certificate
             | Category::Tls
+        // RFC 5321 §3.8: the server closes, whatever the command was.
+        Verdict::Refused {
+            stage: Stage::Mail,
+            reply,
+        } => reply.code().number() == 421,
             | Category::Authentication
             | Category::AuthUnavailable
             | Category::SenderRefused

@@ -151,6 +151,26 @@ async fn what_is_malformed_exits_65_with_a_document_and_is_never_sent() {
         format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999)),
     );
     let run = server
+#[tokio::test]
+async fn a_server_that_closes_with_421_after_some_messages_gets_the_rest_by_a_new_connection() {
+    let server = Server::with_fault("shutdown@mail#3").await;
+    let files: Vec<String> = (0..5)
+        .map(|n| server.file(&format!("{n}.eml"), format!("Subject: {n}\r\n\r\n{n}\r\n")))
+        .collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let run = server.send_files(&names, &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert_eq!(server.sandbox.received().len(), 5);
+    assert_eq!(server.sandbox.counters().connections, 2);
+
+    // One that takes nothing is not asked for ever.
+    let server = Server::with_fault("shutdown@mail").await;
+    let files = ["a", "b"].map(|name| server.file(name, "Subject: x\r\n\r\nx\r\n"));
+    let run = server.send_files(&[&files[0], &files[1]], &[]).await;
+    assert_eq!(run.code, 75, "{}", run.all());
+    assert_eq!(run.documents().len(), 2);
+}
+
         .send_files(&[&long], &["--long-lines", "reject"])
         .await;
     run.assert_failed(65, "usage", "body");
