@@ -135,12 +135,7 @@ impl<'a> Courier<'a> {
     }
 
     async fn deliver_one(&mut self, envelope: &Envelope, input: &Input) -> Result<(), Failure> {
-        let loading = tokio::select! {
-            biased;
-            () = self.interrupt.wait() => Err(Failure::Data(interrupt::stopped(Stage::Connect))),
-            loaded = input.load(self.rules) => loaded,
-        };
-        let loaded = match loading {
+        let loaded = match self.load(input).await {
             Ok(loaded) => loaded,
             Err(Failure::Data(error)) => {
                 self.report_failure(None, &error);
@@ -217,7 +212,7 @@ impl<'a> Courier<'a> {
             }
             let loaded = match next.loaded {
                 Some(loaded) => loaded,
-                None => match next.input.load(self.rules).await {
+                None => match self.load(&next.input).await {
                     Ok(loaded) => loaded,
                     Err(failure) => {
                         self.report_unloadable(&next.input, &failure);
@@ -268,6 +263,15 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
+    /// Reads and scans a message; Ctrl-C ends the wait for it.
+    async fn load(&mut self, input: &Input) -> Result<Loaded, Failure> {
+        tokio::select! {
+            biased;
+            () = self.interrupt.wait() => Err(Failure::Data(interrupt::stopped(Stage::Connect))),
+            loaded = input.load(self.rules) => loaded,
+        }
+    }
+
     /// Waits for the oldest message, and reports it or puts it back.
     async fn land(&mut self, run: &mut Run<'_>, client: &Client, flight: Flight) {
         let Flight {
@@ -309,7 +313,12 @@ impl<'a> Courier<'a> {
         self.server.address = connecting.peer_addr();
         let client = tokio::select! {
             biased;
-            () = self.interrupt.wait() => Err(interrupt::stopped(Stage::Connect)),
+            () = self.interrupt.wait() => {
+                connecting.abort();
+                (&mut connecting)
+                    .await
+                    .map_err(|error| interrupt::stopped(error.stage()))
+            }
             client = &mut connecting => client,
         };
         self.server.session = connecting.session();
@@ -446,6 +455,11 @@ fn possible(error: &Error) -> Result<(), Failure> {
 /// Whether the connection ended before the message had its turn, so that it can go by another one.
 fn was_never_begun(outcome: &Outcome) -> bool {
     outcome.verdicts().iter().all(|verdict| match verdict {
+        // RFC 5321 §3.8: the server closes, whatever the command was.
+        Verdict::Refused {
+            stage: Stage::Mail,
+            reply,
+        } => reply.code().number() == 421,
         Verdict::NotSent(error) => match error.category() {
             Category::ConnectionLost | Category::Temporary => true,
             Category::Dns
@@ -455,11 +469,6 @@ fn was_never_begun(outcome: &Outcome) -> bool {
             | Category::StartTlsUnavailable
             | Category::Certificate
             | Category::Tls
-        // RFC 5321 §3.8: the server closes, whatever the command was.
-        Verdict::Refused {
-            stage: Stage::Mail,
-            reply,
-        } => reply.code().number() == 421,
             | Category::Authentication
             | Category::AuthUnavailable
             | Category::SenderRefused
