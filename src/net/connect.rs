@@ -162,7 +162,9 @@ async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
     };
     socket.set_nodelay(true)?;
     if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket
+            .bind(SocketAddr::new(source, 0))
+            .map_err(|error| unbound(source, &error))?;
     }
     socket.connect(address).await
 }
@@ -205,11 +207,20 @@ fn describe(error: &io::Error) -> String {
         io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
         io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
         io::ErrorKind::TimedOut => "no answer".to_owned(),
-        io::ErrorKind::AddrNotAvailable => {
-            "the source address is not one of this machine".to_owned()
-        }
         _ => error.to_string(),
     }
+}
+
+/// The source address cannot be used. (Without one the same kind of error means that there is no
+/// way to the server, as with IPv6 switched off.)
+fn unbound(source: IpAddr, error: &io::Error) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!("the source address {source} is not one of this machine")
+        }
+        _ => format!("the source address {source} cannot be used: {error}"),
+    };
+    io::Error::new(error.kind(), message)
 }
 
 fn hint(port: u16) -> &'static str {
@@ -253,6 +264,16 @@ mod tests {
         let expected = ["::1", "192.0.2.1", "::2", "::3"].map(address).to_vec();
         assert_eq!(interleave(addresses), expected);
         assert_eq!(interleave(Vec::new()), Vec::new());
+    }
+
+    #[tokio::test]
+    async fn only_a_source_address_that_was_given_is_blamed() {
+        let foreign: IpAddr = "192.0.2.1".parse().unwrap();
+        let error = open(address("127.0.0.1"), Some(foreign)).await.unwrap_err();
+        let found = describe(&error);
+        assert!(found.contains("the source address 192.0.2.1"), "{found}");
+        let found = describe(&io::ErrorKind::AddrNotAvailable.into());
+        assert!(!found.contains("source"), "{found}");
     }
 
     #[tokio::test(start_paused = true)]
