@@ -1,10 +1,11 @@
 //! From the connection options to a client's configuration: what every command that connects needs.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::args::{ConnectionArguments, DialogueArguments, LoginArguments, Roots, TlsArguments};
 use super::failure::Failure;
@@ -287,14 +288,15 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
     } else if let Some(path) = &arguments.password_file {
         (format!("the file {}", path.display()), read(path).await?)
     } else {
-        let mut octets = Vec::new();
-        let mut stdin = tokio::io::stdin().take(LONGEST_PASSWORD);
-        stdin.read_to_end(&mut octets).await.map_err(|error| {
+        let octets = read_password(tokio::io::stdin()).await.map_err(|error| {
             Failure::NoInput(format!(
                 "cannot read the password from standard input: {error}"
             ))
         })?;
         ("standard input".to_owned(), octets)
+    if octets.len() > LONGEST_PASSWORD {
+        return Err(Failure::usage(format!("{source} has more than a password")));
+    }
     };
     let mut password = String::from_utf8(octets)
         .map_err(|_| Failure::usage(format!("the password in {source} is not UTF-8")))?;
@@ -310,6 +312,14 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
         false => Ok(password),
     }
 }
+/// Reads no more than tells that it is too much.
+async fn read_password(reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut reader = reader.take(LONGEST_PASSWORD as u64 + 1);
+    reader.read_to_end(&mut octets).await?;
+    Ok(octets)
+}
+
 
 async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     tokio::fs::read(path)
@@ -327,7 +337,7 @@ fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
 }
 
 /// More than any password, less than a mistake.
-const LONGEST_PASSWORD: u64 = 64 * 1024;
+const LONGEST_PASSWORD: usize = 64 * 1024;
 /// Beyond it a deadline could overflow the clock.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
