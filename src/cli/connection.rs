@@ -137,10 +137,9 @@ fn hello(given: Option<&str>) -> Result<Option<Domain>, Failure> {
     if let Some(name) = given {
         return match name.parse::<IpAddr>() {
             Ok(address) => Ok(Some(Domain::literal(address))),
-            Err(_) => name
-                .parse()
-                .map(Some)
-                .map_err(|error| Failure::usage(format!("--helo: {error}"))),
+            Err(_) => name.parse().map(Some).map_err(|_| {
+                Failure::usage(format!("--helo: {name:?} is not a host name or an address"))
+            }),
         };
     }
     // RFC 5321 §4.1.4: a name only if it is fully qualified; servers refuse `localhost` and its like.
@@ -294,10 +293,10 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
             ))
         })?;
         ("standard input".to_owned(), octets)
+    };
     if octets.len() > LONGEST_PASSWORD {
         return Err(Failure::usage(format!("{source} has more than a password")));
     }
-    };
     let mut password = String::from_utf8(octets)
         .map_err(|_| Failure::usage(format!("the password in {source} is not UTF-8")))?;
     // One line end, and no more: anything else may be part of the password.
@@ -312,6 +311,7 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
         false => Ok(password),
     }
 }
+
 /// Reads no more than tells that it is too much.
 async fn read_password(reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
@@ -319,7 +319,6 @@ async fn read_password(reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     reader.read_to_end(&mut octets).await?;
     Ok(octets)
 }
-
 
 async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     tokio::fs::read(path)
