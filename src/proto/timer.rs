@@ -8,6 +8,7 @@ use crate::error::Stage;
 ///
 /// A reply's time starts when its command has left and the reply before it is complete; octets of an
 /// unfinished reply do not extend it. A body's time is for each block that the peer takes.
+/// `Duration::MAX` waits for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {

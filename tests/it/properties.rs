@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::proto::{Config, PlaintextAuth, Timeouts};
 use ehlo::{Commitment, Credentials, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
@@ -88,6 +88,27 @@ fn settings() -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+#[test]
+fn a_time_without_end_is_no_deadline() {
+    let mut timeouts = Timeouts::default();
+    for time in [
+        &mut timeouts.greeting,
+        &mut timeouts.command,
+        &mut timeouts.block,
+        &mut timeouts.mail,
+    ] {
+        *time = Duration::MAX;
+    }
+    let mut bench = Bench::new(Config::new(Security::Plaintext).with_timeouts(timeouts));
+    let mail = Action::Submit(mail_to_bob(b"Hi".to_vec(), Form::Whole));
+    for step in opening("PIPELINING").iter().chain([&mail]) {
+        bench.act(&Action::Wait(Duration::from_secs(1_000_000)));
+        bench.act(step);
+    }
+    assert!(!bench.is_closed());
+    bench.check().expect("nothing is owed");
 }
 
 #[test]
