@@ -108,7 +108,6 @@ fn a_time_without_end_is_no_deadline() {
         bench.act(step);
     }
     assert!(!bench.is_closed());
-    bench.check().expect("nothing is owed");
 }
 
 #[test]
@@ -333,6 +332,8 @@ fn plausible() -> impl Strategy<Value = Action> {
         "550 5.1.1 no\r\n",
         "452 full\r\n",
         "503 no\r\n",
+        "421 bye\r\n",
+        "250-2.0.0 half\r\n",
     ]);
     prop_oneof![
         10 => vec(replies, 1..4).prop_map(|replies| Action::Receive(replies.concat().into_bytes())),
@@ -344,6 +345,7 @@ fn plausible() -> impl Strategy<Value = Action> {
         1 => Just(Action::Finish),
         1 => (0_usize..4).prop_map(Action::Cancel),
         1 => (0_u64..100).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
+        1 => select(vec![Action::Quit, Action::Abandon]),
     ]
 }
 
