@@ -14,11 +14,11 @@ use crate::error::Stage;
 pub struct Timeouts {
     /// The greeting. Default 5 minutes.
     pub greeting: Duration,
-    /// EHLO, HELO, STARTTLS, AUTH, RSET. Default 5 minutes.
+    /// EHLO, HELO, STARTTLS, AUTH. Default 5 minutes.
     pub command: Duration,
     /// The TLS handshake. Default 1 minute.
     pub handshake: Duration,
-    /// MAIL. Default 5 minutes.
+    /// MAIL and RSET. Default 5 minutes.
     pub mail: Duration,
     /// RCPT. Default 5 minutes.
     pub rcpt: Duration,
