@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use super::command::MASK;
-use super::reply::{Reply, push_printable};
+use super::grammar;
+use super::reply::{Reply, Statuses, push_printable};
 use super::sasl::Credentials;
 
 /// Sees every line of a dialogue, and what else happened to the connection.
@@ -107,17 +108,19 @@ impl Dialogue {
         }
         let mut raw = BytesMut::with_capacity(reply.raw().len());
         for line in reply.raw().split_inclusive(|&b| b == b'\n') {
-            let (code, text) = line.split_at(line.len().min(4));
-            raw.extend_from_slice(code);
+            // Neither code nor status is text, whatever the secret is.
+            let text = line.get(4..).unwrap_or_default();
+            let text = grammar::enhanced_code(text).map_or(text, |(_, rest)| rest);
+            raw.extend_from_slice(&line[..line.len() - text.len()]);
             raw.extend_from_slice(self.masked(text).as_deref().unwrap_or(text));
         }
-        Reply::new(reply.code(), reply.enhanced(), raw.freeze())
+        Reply::new(reply.code(), reply.statuses(), raw.freeze())
     }
 
     /// The reply without its text: a SASL challenge.
     pub(crate) fn mask_all(reply: &Reply) -> Reply {
         let raw = format!("{} {MASK}\r\n", reply.code());
-        Reply::new(reply.code(), None, Bytes::from(raw))
+        Reply::new(reply.code(), Statuses::Ignore, Bytes::from(raw))
     }
 
     /// The end of the dialogue, as lines.
@@ -214,7 +217,7 @@ mod tests {
     fn reply(raw: &'static str) -> Reply {
         Reply::new(
             Code::new(535).unwrap(),
-            None,
+            Statuses::Read,
             Bytes::from_static(raw.as_bytes()),
         )
     }
@@ -225,6 +228,9 @@ mod tests {
         dialogue.hide(&Credentials::password("alice", "5 tables").unwrap());
         let masked = dialogue.mask(reply("535-no 5 tables, 5 tables\r\n535 NSB0YWJsZXM=\r\n"));
         assert_eq!(masked.text(), "no ****, **** ****");
+        dialogue.hide_octets(b"5.7");
+        let masked = dialogue.mask(reply("535 5.7.8 not 5.7\r\n"));
+        assert_eq!(masked.to_string(), "535 5.7.8 not ****");
         let untouched = dialogue.mask(reply("535 no\r\n"));
         assert_eq!(untouched.text(), "no");
     }
