@@ -1,7 +1,5 @@
 //! Commands and their encoder: the only place that writes protocol text.
 
-use std::fmt::Write;
-
 use bytes::{BufMut, BytesMut};
 
 use super::address::{Domain, Mailbox, ReversePath};
@@ -56,8 +54,8 @@ impl Command<'_> {
             } => {
                 put(text, &["MAIL FROM:<", from.as_str(), ">"]);
                 if let Some(size) = size {
-                    // Writing to a `BytesMut` cannot fail.
-                    let _ = write!(text, " SIZE={size}");
+                    put(text, &[" SIZE="]);
+                    put_number(text, size);
                 }
                 put(text, &[body.as_str(), utf8.as_str()]);
                 put_params(text, params);
@@ -128,12 +126,14 @@ impl BodyParam {
 pub(crate) enum Utf8Param {
     Absent,
     SmtpUtf8,
+    /// Some recipients need it, but the server does not offer it.
+    NotOffered,
 }
 
 impl Utf8Param {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Absent => "",
+            Self::Absent | Self::NotOffered => "",
             Self::SmtpUtf8 => " SMTPUTF8",
         }
     }
@@ -163,6 +163,21 @@ fn put(text: &mut BytesMut, parts: &[&str]) {
     }
 }
 
+/// Decimal digits, without the formatting machinery: this is on the way of every message.
+fn put_number(text: &mut BytesMut, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] += (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.put_slice(&digits[first..]);
+}
+
 fn put_params(text: &mut BytesMut, params: &Params) {
     for param in params.iter() {
         put(text, &[" ", param.keyword()]);
@@ -177,3 +192,17 @@ pub(crate) const MASK: &str = "****";
 
 /// The longest command line of RFC 5321 §4.5.3.1.4, CRLF included.
 pub(crate) const COMMAND_LINE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 1234, u64::MAX] {
+            let mut text = BytesMut::new();
+            put_number(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+    }
+}

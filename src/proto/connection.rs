@@ -106,10 +106,6 @@ impl Connection {
             return;
         }
         self.link.received(bytes.len());
-        if self.link.head() == Some(Expect::Handshake) {
-            self.injected(bytes, now);
-            return;
-        }
         self.framing.push(bytes);
         self.read_replies(now);
     }
@@ -285,14 +281,19 @@ impl Connection {
     }
 
     fn read_replies(&mut self, now: Instant) {
-        while !self.is_closed() {
-            let octets = self.framing.unfinished();
-            if self.link.head() == Some(Expect::Greeting) && fault::is_tls(octets) {
-                self.break_off(fault::mismatched, now);
-                return;
-            }
-            let statuses = self.link.head().map(Expect::statuses);
-            match self.framing.next(statuses.unwrap_or(Statuses::Read)) {
+        while !self.is_closed() && !self.framing.is_empty() {
+            let statuses = match self.link.head() {
+                Some(Expect::Greeting) if fault::is_tls(self.framing.unfinished()) => {
+                    return self.break_off(fault::mismatched, now);
+                }
+                Some(Expect::Handshake) => {
+                    let rest = self.framing.unfinished().to_vec();
+                    return self.injected(&rest, now);
+                }
+                Some(head) => head.statuses(),
+                None => Statuses::Read,
+            };
+            match self.framing.next(statuses) {
                 Ok(Some(reply)) => {
                     self.reply(reply, now);
                     // At once, and not after the last of them: events must not depend on how
@@ -304,10 +305,6 @@ impl Connection {
                     let stage = self.stage();
                     self.break_off(|link| fault::malformed(&fault, stage, link), now);
                 }
-            }
-            if self.link.head() == Some(Expect::Handshake) && !self.framing.is_empty() {
-                let rest = self.framing.unfinished().to_vec();
-                self.injected(&rest, now);
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::body::ContentCursor;
-use super::command::{Command, Utf8Param};
+use super::command::Command;
 use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
@@ -109,13 +109,11 @@ impl Transaction {
     }
 
     /// Gives recipients that this session cannot name their verdict, and counts the others.
-    pub(super) fn leave_out_foreign(&mut self, utf8: Utf8Param, link: &Link) -> usize {
-        if utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
-            for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
-                if !recipient.is_ascii() {
-                    let error = preflight::foreign_recipient(recipient.mailbox(), link);
-                    *slot = Slot::Decided(Verdict::NotSent(error));
-                }
+    pub(super) fn leave_out_foreign(&mut self, link: &Link) -> usize {
+        for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
+            if !recipient.is_ascii() {
+                let error = preflight::foreign_recipient(recipient.mailbox(), link);
+                *slot = Slot::Decided(Verdict::NotSent(error));
             }
         }
         self.slots

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::body::Fill;
-use super::command::Command;
+use super::command::{Command, Utf8Param};
 use super::config::{BehindMessage, Pipelining};
 use super::event::Event;
 use super::fault;
@@ -264,32 +264,26 @@ impl Pipeline {
         let Some(transaction) = find(&mut self.transactions, self.cursor) else {
             return self.between_transactions(link, now);
         };
-        match std::mem::replace(&mut transaction.step, Step::Ended) {
+        match &mut transaction.step {
             Step::Begin => self.begin(link, now),
             Step::Recipients(index) => {
+                let index = *index;
                 transaction.step = transaction.recipient(index, link, now);
                 Sender::Spoke
             }
             Step::Commit => self.commit(link, now),
-            Step::AwaitData => {
-                transaction.step = Step::AwaitData;
-                Sender::Waits
-            }
             Step::Whole(cursor) => match cursor.fill(&mut link.output) {
-                Fill::More(cursor) => {
-                    transaction.step = Step::Whole(cursor);
+                Fill::More => {
                     link.began_writing(now);
                     Sender::Waits
                 }
                 Fill::Done => {
                     link.body_queued(transaction.id, now);
+                    transaction.step = Step::Ended;
                     Sender::Spoke
                 }
             },
-            waiting @ (Step::Streamed(_) | Step::Restarting) => {
-                transaction.step = waiting;
-                Sender::Waits
-            }
+            Step::AwaitData | Step::Streamed(_) | Step::Restarting => Sender::Waits,
             Step::Ended => {
                 self.cursor += 1;
                 self.settle(link);
@@ -334,11 +328,9 @@ impl Pipeline {
             (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
         if behind_message && waits {
-            transaction.step = Step::Begin;
             return Sender::Waits;
         }
         if self.leftover == Leftover::Envelope {
-            transaction.step = Step::Begin;
             self.reset(link, now);
             return Sender::Spoke;
         }
@@ -350,12 +342,14 @@ impl Pipeline {
             Ok(params) => params,
             Err(error) => {
                 transaction.decide(&error);
+                transaction.step = Step::Ended;
                 self.settle(link);
                 return Sender::Spoke;
             }
         };
-        if transaction.leave_out_foreign(params.utf8, link) == 0 {
+        if params.utf8 == Utf8Param::NotOffered && transaction.leave_out_foreign(link) == 0 {
             transaction.fate = Fate::Decided;
+            transaction.step = Step::Ended;
             self.settle(link);
             return Sender::Spoke;
         }
@@ -384,17 +378,18 @@ impl Pipeline {
         };
         if matches!(transaction.work, Work::Probe) {
             transaction.opened = Opened::Reset;
+            transaction.step = Step::Ended;
             self.reset(link, now);
             self.settle(link);
             return Sender::Spoke;
         }
         if transaction.unanswered > 0 {
             if transaction.envelope.commitment() == Commitment::AllOrNothing {
-                transaction.step = Step::Commit;
                 return Sender::Waits;
             }
         } else if let Some(error) = transaction.nothing_to_send(link) {
             transaction.decide(&error);
+            transaction.step = Step::Ended;
             self.settle(link);
             return Sender::Spoke;
         }

@@ -191,7 +191,7 @@ fn check_utf8(
                 link,
             ))
         }
-        (true, Offer::Absent) => Ok(Utf8Param::Absent),
+        (true, Offer::Absent) => Ok(Utf8Param::NotOffered),
     }
 }
 
