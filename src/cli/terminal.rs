@@ -2,11 +2,19 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Once;
 
 /// Prints a line to standard output.
 pub(crate) fn line(text: impl fmt::Display) {
-    // Whoever closed the pipe does not want to know.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    static SAID: Once = Once::new();
+    match writeln!(io::stdout().lock(), "{text}") {
+        Ok(()) => {}
+        // Whoever closed the pipe does not want to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => SAID.call_once(|| {
+            warn(format_args!("standard output is incomplete: {error}"));
+        }),
+    }
 }
 
 /// Prints a line to standard error.

@@ -136,6 +136,20 @@ async fn wrong_use_exits_64_and_prints_no_document() {
 }
 
 #[tokio::test]
+async fn a_document_that_cannot_be_written_is_not_lost_in_silence() {
+    // A disk that is full is where Linux has one to try.
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        return;
+    };
+    let server = Server::start(Options::default()).await;
+    let mut command = command(&server.arguments(&[]));
+    let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let run = Run::from_output(child.wait_with_output().await.unwrap());
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert!(run.stderr.contains("output is incomplete"), "{}", run.all());
+}
+
+#[tokio::test]
 async fn help_and_version_exit_0() {
     for arguments in [
         &["--help"][..],
