@@ -44,6 +44,14 @@ pub(crate) fn early(stage: Stage, reply: Reply, link: &Link) -> Error {
         .with_reply(reply)
 }
 
+/// A reply that neither grants nor refuses what was asked.
+pub(crate) fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
+    let verb = stage_verb(stage);
+    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
+    link.error(Category::Protocol, stage, Party::Server, message)
+        .with_reply(reply)
+}
+
 /// A reply to nothing. A server that closes an idle connection announces it so.
 pub(crate) fn unasked(stage: Stage, reply: Reply, link: &Link) -> Error {
     let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
