@@ -1,4 +1,102 @@
-//! An asynchronous SMTP client engine.
+//! An SMTP client engine: the protocol as a value without IO, a driver for tokio and rustls around
+//! it, a server for tests, and a command line.
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
+//! use ehlo::{BareNewlines, Client, ClientConfig, Content, Credentials, Envelope, Mailbox, Security};
+//!
+//! let config = ClientConfig::new("mail.example.org", Security::StartTls)
+//!     .with_credentials(Credentials::password("alice", "secret")?);
+//! let client = Client::connect(config).await?;
+//!
+//! let from: Mailbox = "alice@example.org".parse()?;
+//! let to: Mailbox = "bob@example.com".parse()?;
+//! let message = Content::check("Subject: Hello\r\n\r\nHello.\r\n", BareNewlines::Reject)?;
+//! let outcome = client.send(Envelope::new(from, [to]), message).await;
+//! for verdict in outcome.verdicts() {
+//!     println!("{verdict:?}"); // one a recipient: accepted, refused, not sent, in doubt…
+//! }
+//! client.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to start
+//!
+//! - To send mail: `Client`, as above.
+//!   Messages submitted by many tasks to clones of one client share its connection and its round
+//!   trips.
+//! - To drive the protocol over sockets of your own: [`proto::Connection`]. The example
+//!   `blocking.rs` does so without a runtime.
+//! - To test code that sends mail: the `sandbox` module, a server that can be told to misbehave.
+//! - Every failure is an [`Error`]: its [`Category`] and [`Stage`] are a contract, its
+//!   [`hint`](Error::hint) says what to do next.
+//!
+//! # Layers
+//!
+//! A module names only modules to its left; a test holds that wall.
+//!
+//! ```text
+//! reply, error ◀─ the rest of proto ◀─ { net, sandbox, message } ◀─ cli
+//! ```
+//!
+//! | module | in it |
+//! | --- | --- |
+//! | `error` | the one error type, its categories and stages |
+//! | [`proto`] | the engine: no sockets, clocks, tasks or random source |
+//! | `net` | resolving, dialling, TLS, and one future for each connection |
+//! | `sandbox` | a server session as a value, its misbehaviour, and a listener |
+//! | `message` | a small composer |
+//! | `cli` | the `ehlo` program: options and reports, no protocol |
+//!
+//! Within `proto`, from the outside in: `connection` (the public value) forwards to `handshake`
+//! (greeting to ready) with `auth`, and to `pipeline` (the sender and the replies) with `ongoing`
+//! (one transaction), `preflight` (what a message needs of the session) and `stream` (a body in
+//! pieces). Both speak through `link`: the queue of expected replies, the clocks, the events.
+//! `framing` and `grammar` turn octets into replies, `command` and `body` write octets to `output`,
+//! `refusal` and `fault` turn what went wrong into errors, `dialogue` shows it all to people.
+//!
+//! # What always holds
+//!
+//! - Each submission gets exactly one `Finished` event with a verdict for every recipient; `Closed`
+//!   comes once, and last.
+//! - A recipient is *in doubt* if and only if the end of the message was sent and its reply is not
+//!   complete. *Not sent* means that another try cannot make a duplicate.
+//! - A reply is paired with the command it answers, or ends the session; it is never carried over.
+//! - Events and octets do not depend on how the peer's octets were cut into pieces.
+//! - Octets once queued are never withdrawn but by closing.
+//! - No command, name or parameter can hold a line end. No password travels in clear unless that
+//!   was allowed, and none appears in an error, a trace or `Debug`.
+//! - What a peer can make the engine keep is bounded, and every wait for a peer has a deadline.
+//!
+//! # Decisions worth knowing
+//!
+//! - **One round trip a message.** With PIPELINING the end of one message and the envelope of the
+//!   next travel together (RFC 2920 §3.1). A server that refuses what begins behind an unanswered
+//!   message (Haraka: 503) gets it again in step, and the session remembers.
+//! - **RSET is sent as soon as a transaction comes to nothing**, not when the next one begins: an
+//!   idle connection then holds nothing, and with PIPELINING it costs no round trip. Before QUIT it
+//!   is left out.
+//! - **QUIT may follow the message**, and nothing depends on its answer: any reply, an end or five
+//!   seconds of silence are success.
+//! - **Recipients that need SMTPUTF8 where it is not on offer are left out one by one**; the others
+//!   get the message.
+//! - **`<` and `>` are refused in addresses even within quotes**, where the grammar has them: nobody
+//!   uses them, and servers that search for the path's end can be led astray.
+//! - **Control characters are refused in credentials**; every other character is a password's own
+//!   business, since SASL carries it in base64.
+//! - **A failed TLS handshake, and an end right after it, are `tls` failures of the stage
+//!   `handshake`**: with TLS 1.3 a client is done before the server has judged its certificate.
+//! - **Words that only the engine knows are closed enums; words of registries are not**: EHLO
+//!   keywords, SASL mechanisms, parameters and enhanced status codes are kept as they come.
+//!
+//! # Features
+//!
+//! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls) and `aws-lc-rs` (its crypto
+//! provider) are on by default; `ring` is the other provider; `sandbox`, `message`, `tracing` and
+//! `cli` add what their names say. Without any, the engine alone is built, with neither tokio nor
+//! rustls.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

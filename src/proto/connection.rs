@@ -111,7 +111,6 @@ impl Connection {
         }
         self.framing.push(bytes);
         self.read_replies(now);
-        self.advance(now);
     }
 
     /// The peer has closed its side.
@@ -286,10 +285,6 @@ impl Connection {
 
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() {
-            if self.link.head().is_none() && !self.framing.is_empty() {
-                // What the replies before call for, as if this had come in a piece of its own.
-                self.advance(now);
-            }
             let octets = self.framing.unfinished();
             if self.link.head() == Some(Expect::Greeting) && fault::is_tls(octets) {
                 self.break_off(fault::mismatched, now);
@@ -297,7 +292,12 @@ impl Connection {
             }
             let statuses = self.link.head().map(Expect::statuses);
             match self.framing.next(statuses.unwrap_or(Statuses::Read)) {
-                Ok(Some(reply)) => self.reply(reply, now),
+                Ok(Some(reply)) => {
+                    self.reply(reply, now);
+                    // At once, and not after the last of them: events must not depend on how
+                    // replies arrive.
+                    self.advance(now);
+                }
                 Ok(None) => return,
                 Err(fault) => {
                     let stage = self.stage();
@@ -385,7 +385,6 @@ impl Connection {
     }
 
     fn advance(&mut self, now: Instant) {
-        // Behind a complete reply there may be more: the sender waits for all that has come.
         if matches!(self.phase, Phase::Ready) {
             self.pipeline.advance(&mut self.link, now);
         }

@@ -17,9 +17,9 @@ pub enum Event {
         /// The reply that ended it.
         reply: Reply,
     },
-    /// Wrap the socket in TLS, then call [`Connection::tls_established`](super::Connection::tls_established).
+    /// Wrap the socket in TLS, then call `Connection::tls_established`.
     StartTls,
-    /// Call [`Connection::credentials`](super::Connection::credentials). No deadline of the peer runs meanwhile.
+    /// Call `Connection::credentials`. No deadline of the peer runs meanwhile.
     CredentialsWanted {
         /// The mechanism that will use them.
         mechanism: MechanismName,

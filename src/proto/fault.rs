@@ -34,6 +34,18 @@ pub(crate) fn timed_out(stage: Stage, link: &Link) -> Error {
         .with_hint(hint)
 }
 
+/// A message was withdrawn when only closing could stop it. For the others on the connection it is
+/// no fault of theirs, and they may go out on another.
+pub(crate) fn withdrawn(link: &Link) -> Error {
+    let message = "the connection was closed, since a message on it was withdrawn half-way";
+    link.error(
+        Category::ConnectionLost,
+        link.stage(),
+        Party::Caller,
+        message,
+    )
+}
+
 /// A reply to something that was not sent to its end.
 pub(crate) fn early(stage: Stage, reply: Reply, link: &Link) -> Error {
     let message = format!(

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::body::ContentCursor;
 use super::command::{Command, Utf8Param};
 use super::event::Event;
+use super::fault;
 use super::link::{Expect, Link};
 use super::pipeline::Flow;
 use super::preflight;
@@ -171,7 +172,7 @@ impl Transaction {
                 let message = "the server refused MAIL, then asked for the message";
                 Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
             }
-            Fate::Cancelled(error) if self.accepted > 0 => Flow::Close(error.clone()),
+            Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::withdrawn(link)),
             // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
             Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
                 if matches!(self.fate, Fate::Open) {

@@ -15,6 +15,7 @@ use super::body::Fill;
 use super::command::Command;
 use super::config::{BehindMessage, Pipelining};
 use super::event::Event;
+use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::preflight::{self, Offers};
@@ -207,9 +208,15 @@ impl Pipeline {
                 transaction.fate = Fate::Cancelled(error);
                 Flow::Continue
             }
-            (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => Flow::Close(error),
+            (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
+                transaction.decide(&error);
+                Flow::Close(fault::withdrawn(link))
+            }
             // Its last octets wait behind a slow transport: they must not go out.
-            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => Flow::Close(error),
+            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => {
+                transaction.decide(&error);
+                Flow::Close(fault::withdrawn(link))
+            }
             // Sent to its end: the reply is still read. Or decided already.
             (Fate::Open, Step::Ended) | (Fate::Decided | Fate::Cancelled(_), _) => Flow::Continue,
         }
@@ -430,11 +437,12 @@ impl Pipeline {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
-        transaction.outstanding -= 1;
-        transaction.unanswered -= 1;
+        // Left unanswered, so that its recipient has a verdict when the connection closes.
         if reply.code().class() == Class::Intermediate {
             return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
         }
+        transaction.outstanding -= 1;
+        transaction.unanswered -= 1;
         match transaction.fate {
             Fate::Open => {}
             // A recipient that was accepted matters: DATA could then get its 354.

@@ -267,7 +267,8 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     verdicts: Vec<Verdict>,
-    circumstances: Circumstances,
+    /// What makes more of a refusal, if anybody asks.
+    session: Option<Session>,
 }
 
 impl Outcome {
@@ -275,7 +276,7 @@ impl Outcome {
     pub fn new(verdicts: Vec<Verdict>) -> Self {
         Self {
             verdicts,
-            circumstances: Circumstances::default(),
+            session: None,
         }
     }
 
@@ -284,7 +285,7 @@ impl Outcome {
     #[must_use]
     pub fn in_session(self, session: &Session) -> Self {
         Self {
-            circumstances: Circumstances::of(session),
+            session: Some(session.clone()),
             ..self
         }
     }
@@ -305,6 +306,11 @@ impl Outcome {
         if self.verdicts.iter().any(Verdict::is_accepted) {
             return None;
         }
+        let circumstances = self
+            .session
+            .as_ref()
+            .map(Circumstances::of)
+            .unwrap_or_default();
         // Doubt outweighs all else; then what hit the whole message; then the refusals.
         let weight = |verdict: &&Verdict| match verdict {
             Verdict::InDoubt(_) => 4,
@@ -317,8 +323,8 @@ impl Outcome {
         // The first of the heaviest: `max_by_key` alone would take the last.
         match self.verdicts.iter().rev().max_by_key(weight)? {
             Verdict::InDoubt(error) | Verdict::NotSent(error) => Some(error.clone()),
-            Verdict::Refused { stage, reply } => Some(refusal(*stage, reply, self.circumstances)),
-            Verdict::Deferred(reply) => Some(refusal(Stage::Rcpt, reply, self.circumstances)),
+            Verdict::Refused { stage, reply } => Some(refusal(*stage, reply, circumstances)),
+            Verdict::Deferred(reply) => Some(refusal(Stage::Rcpt, reply, circumstances)),
             Verdict::Accepted(_) => None,
         }
     }

@@ -11,5 +11,6 @@ mod net;
 mod oracles;
 mod properties;
 mod samples;
+mod sizes;
 #[cfg(feature = "sandbox")]
 mod tls;

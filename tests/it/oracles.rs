@@ -5,14 +5,16 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use ehlo::proto::{
-    Config, Connection, Context, Event, TlsSession, TransactionId, TransportError,
-    TransportErrorKind, Verification,
+    Config, Connection, Context, Event, PlaintextAuth, TlsSession, TransactionId, TransportError,
+    TransportErrorKind, Unadvertised, Verification,
 };
 use ehlo::{
-    BareNewlines, Body, Commitment, Content, Credentials, Encoding, Envelope, Mailbox, Security,
-    Streamed, Verdict,
+    BareNewlines, Body, Commitment, Content, Credentials, Domain, Encoding, Envelope, Mailbox,
+    Security, Streamed, Verdict,
 };
 
 use crate::event;
@@ -65,21 +67,24 @@ pub(crate) struct Bench {
     events: Vec<Event>,
     submitted: Vec<(TransactionId, usize)>,
     problems: Vec<String>,
-    reply_limit: usize,
+    config: Config,
+    /// How much of the wire was in clear; `None` while all of it is.
+    clear: Option<usize>,
 }
 
 impl Bench {
     pub(crate) fn new(config: Config) -> Self {
         let now = Instant::now();
-        let reply_limit = config.limits.reply;
+        let shared = Arc::new(config.clone());
         Self {
-            connection: Connection::new(Arc::new(config), Context::new(None, [1; 32]), now),
+            connection: Connection::new(shared, Context::new(None, [1; 32]), now),
             now,
             wire: Vec::new(),
             events: Vec::new(),
             submitted: Vec::new(),
             problems: Vec::new(),
-            reply_limit,
+            clear: (config.security == Security::Implicit).then_some(0),
+            config,
         }
     }
 
@@ -130,7 +135,16 @@ impl Bench {
                 }
             }
             Action::Quit => connection.quit(now),
-            Action::Tls => connection.tls_established(tls(), now),
+            Action::Tls => {
+                connection.tls_established(tls(), now);
+                let due = self
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::StartTls));
+                if due && self.clear.is_none() {
+                    self.clear = Some(self.wire.len());
+                }
+            }
             Action::Credentials => connection.credentials(Some(credentials()), now),
             Action::NoCredentials => connection.credentials(None, now),
             Action::Wait(time) => self.wait(*time),
@@ -229,13 +243,31 @@ impl Bench {
         }
         for event in &self.events {
             if let Event::Recipient { reply, .. } | Event::Reached { reply, .. } = event
-                && reply.lines().map(<[u8]>::len).sum::<usize>() > self.reply_limit
+                && reply.lines().map(<[u8]>::len).sum::<usize>() > self.config.limits.reply
             {
                 return Err("a reply above the limit".into());
             }
         }
         if self.connection.poll_timeout().is_some() {
             return Err("a timer runs behind the end".into());
+        }
+        self.check_secrets()
+    }
+
+    /// Nothing that tells the password is in clear, unless that is allowed.
+    fn check_secrets(&self) -> Result<(), String> {
+        if self.config.plaintext_auth == PlaintextAuth::Allow {
+            return Ok(());
+        }
+        let clear = &self.wire[..self.clear.unwrap_or(self.wire.len())];
+        let secrets = [PASSWORD.to_owned(), format!("\0alice\0{PASSWORD}")];
+        for secret in secrets.map(|secret| BASE64_STANDARD.encode(secret)) {
+            if clear
+                .windows(secret.len())
+                .any(|octets| octets == secret.as_bytes())
+            {
+                return Err("the password is in clear".into());
+            }
         }
         Ok(())
     }
@@ -589,6 +621,46 @@ fn agree(conversation: &Conversation, bench: &Bench, stored: &[Stored]) -> Resul
     }
 }
 
+/// An address, name or parameter that the types let through must not change the shape of a command:
+/// one line each, in the order of the envelope.
+pub(crate) fn stays_in_its_line(envelope: Envelope, hello: Option<Domain>) -> Result<(), String> {
+    let mut config = Config::new(Security::Plaintext);
+    config.hello = hello;
+    config.unadvertised = Unadvertised::Send;
+    let commands = 3 + envelope.recipients().len();
+    let mut bench = Bench::new(config);
+    bench.act(&Action::Receive(b"220 mx\r\n".to_vec()));
+    bench.take(usize::MAX);
+    bench.act(&Action::Receive(
+        b"250-mx\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250 PIPELINING\r\n".to_vec(),
+    ));
+    let content =
+        Content::check("Hi\r\n", BareNewlines::Reject).map_err(|error| error.to_string())?;
+    let submitted = bench.connection.submit(envelope, content.into(), bench.now);
+    submitted.map_err(|error| error.to_string())?;
+    bench.take(usize::MAX);
+    let wire = &bench.wire;
+    if wire.iter().any(|&octet| octet == 0) {
+        return Err("NUL in a command".into());
+    }
+    let lines: Vec<_> = wire.split(|octet| matches!(octet, b'\r' | b'\n')).collect();
+    // Between CR and LF, and behind the last LF, there is nothing.
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let starts: [&[u8]; 3] = [b"EHLO ", b"MAIL FROM:<", b"DATA"];
+    let in_order = lines.len() == commands
+        && lines[0].starts_with(starts[0])
+        && lines[1].starts_with(starts[1])
+        && lines[2..commands - 1]
+            .iter()
+            .all(|line| line.starts_with(b"RCPT TO:<"))
+        && lines[commands - 1] == starts[2];
+    if in_order {
+        Ok(())
+    } else {
+        Err(format!("{:?}", String::from_utf8_lossy(wire)))
+    }
+}
+
 /// The message as it must arrive: CR, LF and CRLF are line ends, and the last line is ended.
 pub(crate) fn canonical(content: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(content.len() + 2);
@@ -634,13 +706,15 @@ fn mailbox(text: &str) -> Mailbox {
     text.parse().expect("the tests use plain addresses")
 }
 
-fn credentials() -> Credentials {
-    Credentials::password("alice", "tr0ub4dor").expect("there is no control character")
+pub(crate) fn credentials() -> Credentials {
+    Credentials::password("alice", PASSWORD).expect("there is no control character")
 }
 
 fn tls() -> TlsSession {
     TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Verification::Trusted)
 }
+
+const PASSWORD: &str = "tr0ub4dor";
 
 /// What one look at the output may find: a body's high-water mark, a whole body that is shared, and
 /// commands.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ehlo::proto::{Config, PlaintextAuth};
-use ehlo::{Commitment, Credentials, Security};
+use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
@@ -11,7 +11,8 @@ use proptest::test_runner::TestCaseError;
 
 use crate::model::{Character, decode, loose_end};
 use crate::oracles::{
-    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, cut_anyhow, replay,
+    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, credentials,
+    cut_anyhow, replay, stays_in_its_line,
 };
 
 proptest! {
@@ -31,21 +32,35 @@ proptest! {
     #[test]
     fn random_steps_end_well(
         security in security(),
-        login in any::<bool>(),
+        login in select(vec![None, Some(PlaintextAuth::Refuse), Some(PlaintextAuth::Allow)]),
         steps in vec(action(), 0..60),
     ) {
         let mut config = Config::new(security);
-        if login {
-            let credentials = Credentials::password("alice", "tr0ub4dor");
-            config = config
-                .with_credentials(credentials.map_err(|error| TestCaseError::fail(error.to_string()))?)
-                .with_plaintext_auth(PlaintextAuth::Allow);
+        if let Some(plaintext_auth) = login {
+            config = config.with_credentials(credentials()).with_plaintext_auth(plaintext_auth);
         }
         let mut bench = Bench::new(config);
         for step in &steps {
             bench.act(step);
         }
         bench.check().map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn no_address_that_is_taken_breaks_out_of_its_command(
+        sender in odd_address(),
+        recipient in odd_address(),
+        hello in odd_text(),
+        value in odd_text(),
+    ) {
+        let hello: Option<Domain> = hello.parse().ok();
+        let fallback = || "plain@example.org".parse::<Mailbox>().expect("that is a mailbox");
+        let sender = sender.parse().unwrap_or_else(|_| fallback());
+        let recipient = Recipient::new(recipient.parse().unwrap_or_else(|_| fallback()));
+        let params = Params::new().with("X-ODD", Some(&value)).unwrap_or_default();
+        let recipient = recipient.with_params(params.clone());
+        let envelope = Envelope::new(sender, [recipient]).with_params(params);
+        stays_in_its_line(envelope, hello).map_err(TestCaseError::fail)?;
     }
 
     #[test]
@@ -301,6 +316,27 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0_u64..400).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
         1 => select(vec![Action::Eof, Action::Failed, Action::Quit, Action::Abandon]),
     ]
+}
+
+/// Text made of what could end a path, a line or a quote.
+fn odd_text() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        "a", "b.c", ".", "@", "\"", "\\", "<", ">", " ", "\r", "\n", "\0", "ü", "[", "]", ":", "=",
+        "\u{85}", "\u{2028}",
+    ];
+    vec(select(pieces), 1..8).prop_map(|pieces| pieces.concat())
+}
+
+/// Often a mailbox that is taken.
+fn odd_address() -> impl Strategy<Value = String> {
+    let quoted = odd_text().prop_map(|text| format!("\"{text}\"@example.org"));
+    let escaped = odd_text().prop_map(|text| {
+        let escaped: String = text.chars().flat_map(|c| ['\\', c]).collect();
+        format!("\"{escaped}\"@example.org")
+    });
+    let at_domain = odd_text().prop_map(|text| format!("a@{text}"));
+    let literal = odd_text().prop_map(|text| format!("a@[x-tag:{text}]"));
+    prop_oneof![odd_text(), quoted, escaped, at_domain, literal]
 }
 
 /// Steps that get far into the session.

@@ -86,6 +86,51 @@ async fn many_tasks_share_round_trips() {
     assert_eq!(sandbox.received().len(), 100);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_share_a_connection_and_each_verdict_is_true_though_some_give_up() {
+    let sandbox = sandbox(&[], TlsMode::None).await;
+    let client = Client::connect(config(&sandbox, Security::Plaintext))
+        .await
+        .unwrap();
+    let tasks: Vec<_> = (0..400)
+        .map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let recipient = format!("r{n}@example.org");
+                let delivery = client.submit(to(&recipient), hello());
+                if n % 100 == 99 {
+                    // At whatever point of its way it is: the connection may have to close.
+                    tokio::task::yield_now().await;
+                    return (recipient, None);
+                }
+                (recipient, Some(delivery.await))
+            })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(task.await.unwrap());
+    }
+    let _ = client.close().await;
+    let received = sandbox.received();
+    for (recipient, outcome) in outcomes {
+        let copies = received
+            .iter()
+            .filter(|message| message.recipients == [recipient.as_str()])
+            .count();
+        match outcome.as_ref().map(ehlo::Outcome::verdicts) {
+            None | Some([Verdict::InDoubt(_)]) => assert!(copies <= 1, "{recipient}: {copies}"),
+            Some([Verdict::Accepted(_)]) => assert_eq!(copies, 1, "{recipient}"),
+            Some([Verdict::NotSent(error)]) => {
+                assert_eq!(copies, 0, "{recipient}");
+                assert_eq!(error.category(), Category::ConnectionLost, "{error:?}");
+                assert!(error.is_temporary(), "{error:?}");
+            }
+            Some(other) => panic!("{recipient}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_lesson_about_a_server_is_kept_for_the_next_connection() {
     let sandbox = sandbox(&["refuse-behind-body"], TlsMode::None).await;
