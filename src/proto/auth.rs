@@ -214,6 +214,7 @@ impl Exchange {
             (334, _) => self.answer(reply, link, now),
             (235, _) => self.succeed(link),
             (number, Class::Transient | Class::Permanent) => match self.state {
+                State::Cancelled if number == 421 => Outcome::Broken(self.odd_challenge(link)),
                 State::Cancelled => Outcome::Failed(self.odd_challenge(link)),
                 State::Running(_) | State::Withheld(..) if matches!(number, 504 | 534) => {
                     self.refused_mechanism(link, now)

@@ -238,7 +238,7 @@ impl Connection {
         let error = self
             .link
             .error(Category::Usage, stage, Party::Caller, message);
-        let flow = self.pipeline.cancel(id, error, &mut self.link);
+        let flow = self.pipeline.cancel(id, error, &self.link);
         self.follow(flow, now);
         self.advance(now);
     }
@@ -320,21 +320,21 @@ impl Connection {
         };
         let shown = handshake::shown(&reply, head);
         self.link.replied(shown.as_ref().unwrap_or(&reply), now);
+        // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
+        if head == Expect::Quit {
+            self.close(self.ending(), now);
+            return;
+        }
         if !self.link.head_is_sent() {
             self.early(head, reply, now);
             return;
         }
         self.link.answered(now);
-        if head == Expect::Quit {
-            self.close(self.ending(), now);
-            return;
-        }
         match self.phase {
             Phase::Handshake(_) => self.handshake(Input::Reply(reply), now),
             Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
                 let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
                 let flow = self.pipeline.handle(head, reply, &mut self.link, now);
-                self.pipeline.settle(&mut self.link);
                 if self.pipeline.refuses_behind_message() {
                     self.progress
                         .change(|facts| facts.refuses_behind_message = true);
@@ -378,7 +378,7 @@ impl Connection {
 
     fn follow(&mut self, flow: Flow, now: Instant) {
         match flow {
-            Flow::Continue => {}
+            Flow::Continue => self.pipeline.settle(&mut self.link),
             Flow::Close(error) => self.close(Err(error), now),
             Flow::Fail(error) => self.fail(error, now),
         }
@@ -596,6 +596,7 @@ impl Connection {
         let error = self
             .link
             .error(Category::Usage, Stage::Body, Party::Caller, message);
-        self.close(Err(error), now);
+        let flow = self.pipeline.give_up_stream(error, &self.link);
+        self.follow(flow, now);
     }
 }

@@ -34,18 +34,6 @@ pub(crate) fn timed_out(stage: Stage, link: &Link) -> Error {
         .with_hint(hint)
 }
 
-/// A message was withdrawn when only closing could stop it. For the others on the connection it is
-/// no fault of theirs, and they may go out on another.
-pub(crate) fn withdrawn(link: &Link) -> Error {
-    let message = "the connection was closed, since a message on it was withdrawn half-way";
-    link.error(
-        Category::ConnectionLost,
-        link.stage(),
-        Party::Caller,
-        message,
-    )
-}
-
 /// A reply to something that was not sent to its end.
 pub(crate) fn early(stage: Stage, reply: Reply, link: &Link) -> Error {
     let message = format!(
@@ -115,6 +103,15 @@ pub(crate) fn malformed(fault: &FramingError, stage: Stage, link: &Link) -> Erro
     } else {
         error
     }
+}
+
+/// A message was given up where only the end of the connection could stop it. Others who share the
+/// connection are told so, and not what was wrong with that message.
+pub(crate) fn half_sent(link: &Link) -> Error {
+    let message = "the connection was ended because a message was given up half-way";
+    let stage = link.stage();
+    link.error(Category::ConnectionLost, stage, Party::Caller, message)
+        .with_hint("What else was to go over this connection can be sent over another.")
 }
 
 /// The connection takes nothing more.

@@ -168,11 +168,10 @@ impl Transaction {
                 };
                 Flow::Continue
             }
-            Fate::Restart => {
-                let message = "the server refused MAIL, then asked for the message";
-                Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
-            }
-            Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::withdrawn(link)),
+            Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::half_sent(link)),
+            Fate::Restart => refused_yet_invited(link),
+            // A lone dot would deliver an empty message to whoever was accepted after all.
+            Fate::Decided if self.accepted > 0 => refused_yet_invited(link),
             // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
             Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
                 if matches!(self.fate, Fate::Open) {
@@ -183,6 +182,13 @@ impl Transaction {
                 self.step = Step::Ended;
                 Flow::Continue
             }
+        }
+    }
+
+    /// The server took a command of this transaction, and so has one open.
+    pub(super) fn was_opened(&mut self) {
+        if self.opened == Opened::No {
+            self.opened = Opened::Yes;
         }
     }
 
@@ -218,6 +224,14 @@ impl Transaction {
                 stage,
                 reply: reply.clone(),
             });
+            self.fate = Fate::Decided;
+        }
+    }
+
+    /// In doubt, for everybody who has no verdict yet.
+    pub(super) fn doubt(&mut self, error: &Error) {
+        if matches!(self.fate, Fate::Open) {
+            self.resolve(|| Verdict::InDoubt(error.clone()));
             self.fate = Fate::Decided;
         }
     }
@@ -283,4 +297,9 @@ impl Transaction {
             recipients,
         });
     }
+}
+
+fn refused_yet_invited(link: &Link) -> Flow {
+    let message = "the server refused MAIL, then asked for the message";
+    Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
 }

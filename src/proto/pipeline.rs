@@ -145,6 +145,14 @@ impl Pipeline {
         }
     }
 
+    /// The streamed body will not be completed.
+    pub(crate) fn give_up_stream(&mut self, error: Error, link: &Link) -> Flow {
+        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
+            transaction.fate = Fate::Cancelled(error);
+        }
+        Flow::Close(fault::half_sent(link))
+    }
+
     /// Takes the reply to one of a transaction's commands.
     pub(crate) fn handle(
         &mut self,
@@ -178,7 +186,7 @@ impl Pipeline {
     }
 
     /// Withdraws a transaction as far as the protocol still allows.
-    pub(crate) fn cancel(&mut self, id: TransactionId, error: Error, link: &mut Link) -> Flow {
+    pub(crate) fn cancel(&mut self, id: TransactionId, error: Error, link: &Link) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
@@ -186,14 +194,12 @@ impl Pipeline {
             (Fate::Open, Step::Begin) => {
                 transaction.decide(&error);
                 transaction.step = Step::Ended;
-                self.settle(link);
                 Flow::Continue
             }
             // It was to begin again: it does not.
             (Fate::Restart, _) => {
                 transaction.decide(&error);
                 transaction.stop_envelope();
-                self.settle(link);
                 Flow::Continue
             }
             (Fate::Open, Step::Recipients(_) | Step::Commit) => {
@@ -201,7 +207,6 @@ impl Pipeline {
                 transaction.stop_envelope();
                 transaction.opened = Opened::Reset;
                 self.leftover = Leftover::Envelope;
-                self.settle(link);
                 Flow::Continue
             }
             (Fate::Open, Step::AwaitData | Step::Restarting) => {
@@ -210,12 +215,12 @@ impl Pipeline {
             }
             (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
                 transaction.decide(&error);
-                Flow::Close(fault::withdrawn(link))
+                Flow::Close(fault::half_sent(link))
             }
             // Its last octets wait behind a slow transport: they must not go out.
             (Fate::Open, Step::Ended) if link.body_is_leaving(id) => {
                 transaction.decide(&error);
-                Flow::Close(fault::withdrawn(link))
+                Flow::Close(fault::half_sent(link))
             }
             // Sent to its end: the reply is still read. Or decided already.
             (Fate::Open, Step::Ended) | (Fate::Decided | Fate::Cancelled(_), _) => Flow::Continue,
@@ -300,11 +305,11 @@ impl Pipeline {
                 link.command(Command::Quit, Expect::Quit, now);
                 Sender::Waits
             }
-            (Quit::No, Leftover::Envelope) => {
+            (Quit::No, Leftover::Envelope) if !link.expects_body() => {
                 self.reset(link, now);
                 Sender::Waits
             }
-            (Quit::No, Leftover::Nothing) | (Quit::Sent, _) => Sender::Waits,
+            (Quit::No, Leftover::Envelope | Leftover::Nothing) | (Quit::Sent, _) => Sender::Waits,
         }
     }
 
@@ -319,10 +324,10 @@ impl Pipeline {
             return Sender::Waits;
         };
         let behind_message = link.expects_body();
-        let waits = match transaction.work {
-            Work::Send(_) => self.behind == BehindMessage::Wait,
-            // Its RSET could not be told from a refusal to talk behind a message.
-            Work::Probe => true,
+        let waits = match (&transaction.work, self.leftover) {
+            (Work::Send(_), Leftover::Nothing) => self.behind == BehindMessage::Wait,
+            // A RSET that is refused could not be told from a refusal to talk behind a message.
+            (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
         if behind_message && waits {
             transaction.step = Step::Begin;
@@ -404,18 +409,16 @@ impl Pipeline {
             reply.code().number() == 503 && transaction.place == Place::BehindMessage;
         match reply.code().class() {
             Class::Completed => {
-                if transaction.opened == Opened::No {
-                    transaction.opened = Opened::Yes;
-                }
+                transaction.was_opened();
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
             Class::Transient | Class::Permanent => {
+                if refused_for_place {
+                    self.behind = BehindMessage::Wait;
+                }
                 match transaction.fate {
-                    Fate::Open if refused_for_place => {
-                        transaction.restart_later();
-                        self.behind = BehindMessage::Wait;
-                    }
+                    Fate::Open if refused_for_place => transaction.restart_later(),
                     Fate::Open => {
                         transaction.refuse(Stage::Mail, &reply);
                         transaction.stop_envelope();
@@ -443,14 +446,13 @@ impl Pipeline {
         }
         transaction.outstanding -= 1;
         transaction.unanswered -= 1;
-        match transaction.fate {
-            Fate::Open => {}
-            // A recipient that was accepted matters: DATA could then get its 354.
-            Fate::Cancelled(_) if reply.is_positive() => {
-                transaction.accepted += 1;
-                return Flow::Continue;
-            }
-            Fate::Decided | Fate::Restart | Fate::Cancelled(_) => return Flow::Continue,
+        if reply.is_positive() {
+            // Whatever was decided here, the server has a transaction open, and DATA can get 354.
+            transaction.accepted += 1;
+            transaction.was_opened();
+        }
+        if !matches!(transaction.fate, Fate::Open) {
+            return Flow::Continue;
         }
         let slot = match (&transaction.work, reply.code().class()) {
             (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
@@ -468,9 +470,6 @@ impl Pipeline {
                 })
             }
         };
-        if reply.is_positive() {
-            transaction.accepted += 1;
-        }
         if let Some(place) = transaction.slots.get_mut(index) {
             *place = slot;
         }
@@ -513,12 +512,13 @@ impl Pipeline {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
-        let lone_dot = !matches!(transaction.fate, Fate::Open);
         match reply.code().class() {
-            Class::Intermediate if !lone_dot => {
-                return Flow::Close(unexpected(Stage::Body, "250", reply, link));
+            // Neither taken nor refused: the server may have it, and may still read text.
+            Class::Intermediate => {
+                let error = unexpected(Stage::Body, "250", reply, link);
+                transaction.doubt(&error);
+                return Flow::Close(error);
             }
-            Class::Intermediate => {}
             Class::Completed => transaction.accept(&reply),
             Class::Transient | Class::Permanent => transaction.refuse(Stage::Body, &reply),
         }
@@ -534,19 +534,20 @@ impl Pipeline {
             if transaction.outstanding > 0 {
                 return;
             }
-            if matches!(transaction.fate, Fate::Restart) {
-                transaction.restart();
+            let restarts = matches!(transaction.fate, Fate::Restart);
+            if !restarts && !matches!(transaction.step, Step::Ended) {
                 return;
             }
-            if !matches!(transaction.step, Step::Ended) {
+            if transaction.opened == Opened::Yes {
+                self.leftover = Leftover::Envelope;
+            }
+            if restarts {
+                transaction.restart();
                 return;
             }
             let Some(mut transaction) = self.transactions.pop_front() else {
                 return;
             };
-            if transaction.opened == Opened::Yes {
-                self.leftover = Leftover::Envelope;
-            }
             self.cursor = self.cursor.max(transaction.id.0 + 1);
             transaction.give_up();
             transaction.finish(link);

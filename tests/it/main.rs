@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a module a subject.
 
 mod architecture;
+mod bench;
 #[cfg(feature = "cli")]
 mod cli;
 #[path = "../transcript/event.rs"]

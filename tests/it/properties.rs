@@ -9,10 +9,10 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptes
 use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 
+use crate::bench::{Action, Bench, Form, Mail, credentials};
 use crate::model::{Character, decode, loose_end};
 use crate::oracles::{
-    Action, Bench, Conversation, Form, LogIn, Mail, Way, canonical, converse, credentials,
-    cut_anyhow, replay, stays_in_its_line,
+    Conversation, LogIn, Way, canonical, converse, cut_anyhow, replay, stays_in_its_line,
 };
 
 proptest! {
@@ -345,6 +345,7 @@ fn plausible() -> impl Strategy<Value = Action> {
         "250 2.0.0 ok\r\n",
         "250 ok\r\n",
         "354 go\r\n",
+        "354 go\r\n",
         "550 5.1.1 no\r\n",
         "452 full\r\n",
         "503 no\r\n",
@@ -359,6 +360,7 @@ fn plausible() -> impl Strategy<Value = Action> {
         1 => Just(Action::Finish),
         1 => (0_usize..4).prop_map(Action::Cancel),
         1 => (0_u64..100).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
+        1 => select(vec![Action::Quit, Action::Receive(b"421 bye\r\n".to_vec())]),
     ]
 }
 
