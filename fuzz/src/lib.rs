@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use ehlo::proto::{Config, PlaintextAuth};
-use ehlo::{Commitment, Credentials, Security};
+use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 
+use crate::bench::{Action, Bench, Form, Mail, credentials};
 use crate::model::Character;
-use crate::oracles::{
-    Action, Bench, Conversation, Form, LogIn, Mail, Way, converse, cut_anyhow, replay,
-};
+use crate::oracles::{Conversation, LogIn, Way, converse, cut_anyhow, replay, stays_in_its_line};
 
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/bench.rs"]
+mod bench;
 #[path = "../../tests/transcript/event.rs"]
 mod event;
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -44,8 +46,7 @@ pub fn session(input: &[u8]) -> Result<(), String> {
     };
     let mut config = Config::new(security);
     if first & 4 != 0 {
-        let credentials = Credentials::password("alice", "tr0ub4dor").expect("plain letters");
-        config = config.with_credentials(credentials);
+        config = config.with_credentials(credentials());
     }
     if first & 8 != 0 {
         config = config.with_plaintext_auth(PlaintextAuth::Allow);
@@ -60,6 +61,9 @@ pub fn session(input: &[u8]) -> Result<(), String> {
 /// A strict server decodes what was submitted, and for one that ends lines at LF or at CR alone the
 /// message ends nowhere else.
 pub fn body(input: &[u8]) -> Result<(), String> {
+    if holds_the_password(input) {
+        return Ok(());
+    }
     let Some((&first, content)) = input.split_first() else {
         return Ok(());
     };
@@ -70,6 +74,9 @@ pub fn body(input: &[u8]) -> Result<(), String> {
 /// Several messages to a server that refuses some of it: nobody is told what is not so, and all of it
 /// again in other pieces gives the same.
 pub fn dialogue(input: &[u8]) -> Result<(), String> {
+    if holds_the_password(input) {
+        return Ok(());
+    }
     let (seed, input) = number(input);
     let Some((&first, input)) = input.split_first() else {
         return Ok(());
@@ -84,6 +91,16 @@ pub fn dialogue(input: &[u8]) -> Result<(), String> {
     talk.server.endings = [0, 0, 0, 3][usize::from(seed as u8 & 3)];
     let record = converse(&talk, Way::Faithful)?;
     replay(&talk, &record, seed)
+}
+
+/// What may be in a command stays where it is put.
+pub fn command(mailbox: Mailbox, params: Params, hello: Option<Domain>) -> Result<(), String> {
+    let recipients = [
+        Recipient::new(mailbox.clone()).with_params(params.clone()),
+        mailbox.clone().into(),
+    ];
+    let envelope = Envelope::new(mailbox, recipients).with_params(params);
+    stays_in_its_line(envelope, hello)
 }
 
 fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
@@ -135,6 +152,15 @@ fn mail(form: u8, content: &[u8]) -> Mail {
             _ => Commitment::AllOrNothing,
         },
     }
+}
+
+/// A fuzzer sees what is compared, and soon writes a message that tells the password.
+fn holds_the_password(input: &[u8]) -> bool {
+    let forms = ["dHIwdWI0ZG9y", "AGFsaWNlAHRyMHViNGRvcg=="];
+    forms.iter().any(|form| {
+        let mut windows = input.windows(form.len());
+        windows.any(|octets| octets == form.as_bytes())
+    })
 }
 
 fn actions(input: &[u8]) -> impl Iterator<Item = Action> {
