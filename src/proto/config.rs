@@ -179,7 +179,7 @@ pub enum Login {
     Ask,
 }
 
-/// Whether a password may travel without TLS.
+/// Whether a password may travel without TLS. Closed: it may or it may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlaintextAuth {
     /// Never.
@@ -192,6 +192,7 @@ pub enum PlaintextAuth {
 /// When a SASL initial response (RFC 4954 §4) travels with AUTH, which saves a round trip. One that
 /// would pass the length of a command line is withheld in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InitialResponse {
     /// Where the mechanism begins with the client, as PLAIN does.
     #[default]
@@ -214,6 +215,7 @@ pub enum Pipelining {
 }
 
 /// Whether a transaction may begin behind an unanswered end of message (RFC 2920 §3.1 allows it).
+/// Closed: it may or it may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BehindMessage {
     /// Yes: a stream of messages takes one round trip each.
@@ -225,6 +227,7 @@ pub enum BehindMessage {
 
 /// What becomes of a transaction that has a parameter whose extension the server does not list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unadvertised {
     /// It is not sent.
     #[default]

@@ -11,9 +11,8 @@ use super::command::{COMMAND_LINE, Command};
 use super::config::Config;
 use super::dialogue::Dialogue;
 use super::event::{Event, Stats};
-use super::framing::Statuses;
 use super::output::Output;
-use super::reply::{Code, EnhancedCode, Reply};
+use super::reply::{Code, Reply, Statuses};
 use super::transaction::TransactionId;
 use crate::error::{Category, Error, Party, Progress, Stage};
 
@@ -43,7 +42,7 @@ pub(crate) struct Link {
 /// The last reply, copied: a share of it would keep the receive buffer from being reused.
 #[derive(Default)]
 struct LastReply {
-    head: Option<(Code, Option<EnhancedCode>)>,
+    head: Option<(Code, Statuses)>,
     raw: Vec<u8>,
 }
 
@@ -57,10 +56,10 @@ pub(crate) struct Expected {
 
 impl LastReply {
     fn to_reply(&self) -> Option<Reply> {
-        let (code, enhanced) = self.head?;
+        let (code, statuses) = self.head?;
         Some(Reply::new(
             code,
-            enhanced,
+            statuses,
             Bytes::copy_from_slice(&self.raw),
         ))
     }
@@ -239,7 +238,7 @@ impl Link {
         self.turn = Turn::Server;
         self.replies += 1;
         self.dialogue.server(reply, now);
-        self.last_reply.head = Some((reply.code(), reply.enhanced()));
+        self.last_reply.head = Some((reply.code(), reply.statuses()));
         self.last_reply.raw.clear();
         self.last_reply.raw.extend_from_slice(reply.raw());
     }
@@ -304,20 +303,16 @@ impl Link {
     /// The next deadline and the stage that would miss it.
     pub(crate) fn deadline(&self) -> Option<(Instant, Stage)> {
         let timeouts = &self.config.timeouts;
-        let reply = self.waiting_since.zip(self.head()).map(|(since, expect)| {
-            let stage = expect.stage();
-            (since + timeouts.reply(stage), stage)
-        });
-        let writing = self.writing_since.map(|since| {
-            (
-                since + timeouts.block,
-                self.head().map_or(Stage::Mail, Expect::stage),
-            )
-        });
-        [reply, writing]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(deadline, _)| *deadline)
+        let stage = self.stage();
+        // A time beyond what the clock can count to never comes.
+        let reply = self
+            .waiting_since
+            .and_then(|since| since.checked_add(timeouts.reply(stage)));
+        let writing = self
+            .writing_since
+            .and_then(|since| since.checked_add(timeouts.block));
+        let deadline = [reply, writing].into_iter().flatten().min()?;
+        Some((deadline, stage))
     }
 
     /// Whether a reply is waited for, and not only the transport.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::proto::{Config, PlaintextAuth, Timeouts};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
@@ -103,6 +103,26 @@ fn settings() -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+#[test]
+fn a_time_without_end_is_no_deadline() {
+    let mut timeouts = Timeouts::default();
+    for time in [
+        &mut timeouts.greeting,
+        &mut timeouts.command,
+        &mut timeouts.block,
+        &mut timeouts.mail,
+    ] {
+        *time = Duration::MAX;
+    }
+    let mut bench = Bench::new(Config::new(Security::Plaintext).with_timeouts(timeouts));
+    let mail = Action::Submit(mail_to_bob(b"Hi".to_vec(), Form::Whole));
+    for step in opening("PIPELINING").iter().chain([&mail]) {
+        bench.act(&Action::Wait(Duration::from_secs(1_000_000)));
+        bench.act(step);
+    }
+    assert!(!bench.is_closed());
 }
 
 #[test]
@@ -349,6 +369,8 @@ fn plausible() -> impl Strategy<Value = Action> {
         "550 5.1.1 no\r\n",
         "452 full\r\n",
         "503 no\r\n",
+        "421 bye\r\n",
+        "250-2.0.0 half\r\n",
     ]);
     prop_oneof![
         10 => vec(replies, 1..4).prop_map(|replies| Action::Receive(replies.concat().into_bytes())),
@@ -360,7 +382,7 @@ fn plausible() -> impl Strategy<Value = Action> {
         1 => Just(Action::Finish),
         1 => (0_usize..4).prop_map(Action::Cancel),
         1 => (0_u64..100).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
-        1 => select(vec![Action::Quit, Action::Receive(b"421 bye\r\n".to_vec())]),
+        1 => select(vec![Action::Quit, Action::Abandon, Action::Receive(b"421 bye\r\n".to_vec())]),
     ]
 }
 
