@@ -124,3 +124,8 @@ pub use proto::sasl::{Credentials, CredentialsError};
 pub use proto::transaction::{
     Body, Commitment, Encoding, Envelope, Outcome, Recipient, Streamed, Verdict,
 };
+
+/// The README's examples are compiled as this one's are.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
