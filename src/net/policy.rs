@@ -86,7 +86,7 @@ fn refused(host: &str, kinds: &str) -> Error {
         Category::ConnectionRefused,
         Stage::Connect,
         Party::Caller,
-        format!("{host} has no public address ({kinds}), and only those are connected to"),
+        format!("{host} has no public address, and no other may be connected to ({kinds})"),
     )
     .with_hint(
         "Name a server on the public Internet, or have whoever runs this program allow all \

@@ -6,7 +6,7 @@
 //!
 //! Neither reads an octet beyond the proxy's reply: what follows is left in the socket.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,34 +38,47 @@ pub(super) async fn open(
     deadline: Instant,
 ) -> Result<(TcpStream, Option<SocketAddr>), Error> {
     let targets = targets(config, deadline).await?;
-    let mut left = targets.len() as u32;
-    let mut failure = None;
+    first_way(config, proxy, targets, deadline).await
+}
+
+/// Asks for one target after another, each on a connection of its own.
+async fn first_way(
+    config: &ClientConfig,
+    proxy: &Proxy,
+    targets: Vec<Target>,
+    deadline: Instant,
+) -> Result<(TcpStream, Option<SocketAddr>), Error> {
+    let mut failures = String::new();
+    let mut left = targets.len();
     for target in targets {
         // A way that leads nowhere must leave time for the next one.
         let now = Instant::now();
-        let until = now + deadline.saturating_duration_since(now) / left.max(1);
+        let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(1);
+        let until = now + share;
         left -= 1;
         let stream = Dial::to_proxy(config, proxy, until).connect().await?;
         let asked = timeout_at(until, ask(proxy, stream, &target)).await;
         match asked.unwrap_or_else(|_| Err(NoWay::silence(config))) {
             Ok(stream) => return Ok((stream, target.address())),
+            Err(no_way) if left == 0 || no_way.blame == Blame::Proxy => {
+                return Err(no_way.into_error(proxy, &target, &failures));
+            }
             Err(no_way) => {
-                let blame = no_way.blame;
-                failure = Some(no_way.into_error(proxy, &target));
-                if blame == Blame::Proxy {
-                    break;
-                }
+                let _ = write!(failures, " (and none to {target}: it {})", no_way.what);
             }
         }
     }
-    Err(failure.unwrap_or_else(|| {
-        // A policy that permits nothing has said so before.
-        NoWay::new(Blame::Target, Category::ConnectionRefused, "was not asked")
-            .into_error(proxy, &Target::Name(config.host.clone(), config.port))
-    }))
+    // The policy has refused a host without any address that it permits.
+    Err(Error::new(
+        Category::Dns,
+        Stage::Connect,
+        Party::Caller,
+        format!("{} has no address", config.host),
+    ))
 }
 
 /// What a proxy is asked to connect to. No character of it can end a line.
+#[derive(Clone)]
 enum Target {
     Address(SocketAddr),
     Name(String, u16),
@@ -355,7 +368,7 @@ impl NoWay {
             .with_hint("Check the user and the password in the proxy's URL.")
     }
 
-    fn into_error(self, proxy: &Proxy, target: &Target) -> Error {
+    fn into_error(self, proxy: &Proxy, target: &Target, others: &str) -> Error {
         let party = match self.category == Category::Authentication {
             true => Party::Caller,
             false => Party::Network,
@@ -364,7 +377,10 @@ impl NoWay {
             self.category,
             Stage::Connect,
             party,
-            format!("no way to {target}: the proxy {proxy} {}", self.what),
+            format!(
+                "no way to {target}: the proxy {proxy} {}{others}",
+                self.what
+            ),
         )
         .with_hint(self.hint);
         match self.source {
@@ -378,3 +394,73 @@ impl NoWay {
 const LONGEST_REPLY: usize = 16 * 1024;
 /// Fields of one header.
 const MOST_FIELDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Security;
+
+    /// A proxy that gives each connection the next answer, and is silent where there is none.
+    async fn proxy(answers: &'static [&'static str]) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_u8().await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+            std::future::pending::<()>().await;
+        });
+        Proxy::http("127.0.0.1", port).unwrap()
+    }
+
+    async fn ask_for_two(
+        answers: &'static [&'static str],
+        patience: Duration,
+    ) -> Result<Option<SocketAddr>, Error> {
+        let proxy = proxy(answers).await;
+        let config =
+            ClientConfig::new("mx.example.org", Security::Plaintext).with_connect_timeout(patience);
+        let targets = ["192.0.2.1:25", "[2001:db8::1]:25"]
+            .map(|address| Target::Address(address.parse().unwrap()))
+            .to_vec();
+        let deadline = Instant::now() + patience;
+        let way = first_way(&config, &proxy, targets, deadline).await;
+        way.map(|(_, address)| address)
+    }
+
+    #[tokio::test]
+    async fn an_address_without_a_way_makes_room_for_the_next() {
+        let answers = &["HTTP/1.1 502 No\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
+        let way = ask_for_two(answers, Duration::from_secs(30)).await;
+        assert_eq!(way.unwrap(), "[2001:db8::1]:25".parse().ok());
+        let silent_at_first = &["", "HTTP/1.1 200 OK\r\n\r\n"];
+        let way = ask_for_two(silent_at_first, Duration::from_millis(600)).await;
+        assert_eq!(way.unwrap(), "[2001:db8::1]:25".parse().ok());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_its_user_is_asked_once() {
+        let answers = &["HTTP/1.1 407 No\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
+        let error = ask_for_two(answers, Duration::from_secs(30)).await;
+        assert_eq!(error.unwrap_err().category(), Category::Authentication);
+    }
+
+    #[tokio::test]
+    async fn every_address_without_a_way_is_in_the_error() {
+        let answers = &["HTTP/1.1 502 No\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"];
+        let error = ask_for_two(answers, Duration::from_secs(30)).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.category(), Category::ConnectionRefused);
+        for part in ["192.0.2.1:25", "502", "[2001:db8::1]:25", "503"] {
+            assert!(error.message().contains(part), "{part} in {error}");
+        }
+    }
+}
