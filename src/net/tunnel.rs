@@ -358,7 +358,7 @@ impl NoWay {
             Some(_) => Self::new(
                 Blame::Proxy,
                 Category::Authentication,
-                "takes neither a password nor nobody's log-in",
+                "takes neither a password nor a client without one",
             ),
         }
     }
