@@ -227,7 +227,8 @@ async fn ask_http(
     match code {
         // RFC 9110 §9.3.6: the tunnel begins after the header, whatever lengths it tells.
         200..300 => Ok(stream),
-        407 => Err(match login {
+        // 401 is a web server's word, but what tinyproxy says to a wrong password.
+        401 | 407 => Err(match login {
             None => NoWay::wants_login(None),
             Some(_) => NoWay::refused_login(),
         }),

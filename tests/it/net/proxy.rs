@@ -181,6 +181,7 @@ async fn an_http_proxy_that_gives_no_way_is_told_by_category() {
     let never_done = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
     let silent_end = End::Silence;
     for (answer, end, category) in [
+        ("HTTP/1.1 401 No\r\n\r\n", End::Close, C::Authentication),
         ("HTTP/1.1 407 No\r\n\r\n", End::Close, C::Authentication),
         ("HTTP/1.0 403 No\r\n\r\n", End::Close, C::ConnectionRefused),
         ("HTTP/1.1 302 No\r\n\r\n", End::Close, C::ConnectionRefused),
