@@ -4,6 +4,7 @@ mod documents;
 mod messages;
 mod protection;
 mod screen;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

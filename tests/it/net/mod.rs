@@ -2,10 +2,16 @@
 
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
+pub(crate) mod proxies;
+#[cfg(feature = "sandbox")]
+mod proxy;
+#[cfg(feature = "sandbox")]
 mod server;
 pub(crate) mod shape;
 mod stream;
 mod task;
+#[cfg(feature = "sandbox")]
+mod ways;
 
 use ehlo::{BareNewlines, ClientConfig, Content, Envelope, Mailbox, Security};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{hello, to};
 
 /// A configuration for this sandbox, which trusts it.
-fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
+pub(crate) fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
     let tls = TlsOptions::default()
         .with_trust(Trust::Webpki)
         .with_ca_pem(sandbox.certificate_pem().as_bytes())
@@ -19,7 +19,7 @@ fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
         .with_tls(tls)
 }
 
-async fn sandbox(faults: &[&str], tls: TlsMode) -> Sandbox {
+pub(crate) async fn sandbox(faults: &[&str], tls: TlsMode) -> Sandbox {
     let options = faults.iter().fold(Options::default(), |options, fault| {
         options.with_fault(fault.parse().expect("a test's fault is one"))
     });
