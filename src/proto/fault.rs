@@ -122,6 +122,40 @@ pub(crate) fn half_sent(link: &Link) -> Error {
         .with_hint("What else was to go over this connection can be sent over another.")
 }
 
+/// What ended the connection, for a message that was sent to its end: whatever it was, the reply was
+/// lost by it.
+pub(crate) fn in_doubt(error: &Error) -> Error {
+    let hint = "The server may have the message: find out before it is sent again.";
+    match error.category() {
+        Category::ConnectionLost | Category::ConnectionTimeout => error.clone(),
+        Category::Dns
+        | Category::ConnectionRefused
+        | Category::EncryptionMismatch
+        | Category::StartTlsUnavailable
+        | Category::Certificate
+        | Category::Tls
+        | Category::Authentication
+        | Category::AuthUnavailable
+        | Category::SenderRefused
+        | Category::RecipientRefused
+        | Category::MessageRefused
+        | Category::RateLimited
+        | Category::Temporary
+        | Category::Protocol
+        | Category::Usage => {
+            let message = format!("the reply to the message was lost: {}", error.message());
+            Error::new(
+                Category::ConnectionLost,
+                Stage::Body,
+                error.party(),
+                message,
+            )
+            .with_progress(error.progress().clone())
+        }
+    }
+    .with_hint(hint)
+}
+
 /// The connection takes nothing more.
 pub(crate) fn told_to_quit(stage: Stage) -> Error {
     let message = "the connection was told to quit";

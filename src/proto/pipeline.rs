@@ -229,13 +229,14 @@ impl Pipeline {
 
     /// The connection is over: every transaction gets its verdicts, and its event.
     pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
+        let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
             let sent = matches!(
                 (&transaction.fate, &transaction.step),
                 (Fate::Open, Step::Ended)
             ) && link.body_is_sent(transaction.id);
-            transaction.close(sent, error);
+            transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }
         self.cursor = self.next_id;
@@ -515,7 +516,7 @@ impl Pipeline {
             // Neither taken nor refused: the server may have it, and may still read text.
             Class::Intermediate => {
                 let error = fault::unexpected(Stage::Body, "250", reply, link);
-                transaction.doubt(&error);
+                transaction.doubt(&fault::in_doubt(&error));
                 return Flow::Close(error);
             }
             Class::Completed => transaction.accept(&reply),
