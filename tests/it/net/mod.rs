@@ -10,6 +10,8 @@ mod server;
 pub(crate) mod shape;
 mod stream;
 mod task;
+#[cfg(feature = "tracing")]
+mod trace;
 #[cfg(feature = "sandbox")]
 mod ways;
 
