@@ -2,11 +2,13 @@
 
 use ehlo::net::{TlsOptions, Trust};
 use ehlo::proto::Timeouts;
-use ehlo::sandbox::{Options, Sandbox, TlsMode};
-use ehlo::{Category, Client, ClientConfig, Credentials, Error, Security, Stage, Verdict};
+use ehlo::sandbox::{Extension, Options, Sandbox, TlsMode};
+use ehlo::{
+    Category, Client, ClientConfig, Credentials, Envelope, Error, Security, Stage, Verdict,
+};
 use std::time::Duration;
 
-use super::{hello, to};
+use super::{hello, mailbox, to};
 
 /// A configuration for this sandbox, which trusts it.
 pub(crate) fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
@@ -84,6 +86,36 @@ async fn many_tasks_share_round_trips() {
     let flights = sandbox.counters().flights - before;
     assert!(flights <= 101, "{flights} round trips for 100 messages");
     assert_eq!(sandbox.received().len(), 100);
+}
+
+#[tokio::test]
+async fn without_pipelining_each_command_takes_one_round_trip_and_no_more() {
+    let options = Options::default()
+        .with_tls(TlsMode::None)
+        .without_extension(Extension::Pipelining);
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let client = Client::connect(config(&sandbox, Security::Plaintext))
+        .await
+        .unwrap();
+    let both = ["bob@example.org", "carol@example.org"].map(mailbox);
+    let before = sandbox.counters();
+    let deliveries: Vec<_> = (0..20)
+        .map(|_| {
+            client.submit(
+                Envelope::new(mailbox("alice@example.com"), both.clone()),
+                hello(),
+            )
+        })
+        .collect();
+    for delivery in deliveries {
+        assert!(delivery.await.is_accepted());
+    }
+    let after = sandbox.counters();
+    // MAIL, two RCPT, DATA, and the message itself.
+    assert_eq!(after.flights - before.flights, 20 * 5);
+    assert_eq!(client.stats().flights, 1 + 20 * 5);
+    assert_eq!(after.out_of_turn, 0);
+    assert_eq!(sandbox.received().len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
