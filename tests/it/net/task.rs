@@ -369,3 +369,43 @@ async fn the_facts_of_a_session_that_failed_are_still_known() {
     driving.await.unwrap();
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn an_error_says_how_far_the_dialogue_had_come() {
+    let session = Config::new(Security::Plaintext).with_plaintext_auth(PlaintextAuth::Allow);
+    let config = clear()
+        .with_session(session)
+        .with_credentials(Credentials::password("alice", "open sesame").unwrap());
+    let (mut peer, stream) = Peer::pair(4096);
+    let server = tokio::spawn(async move {
+        peer.greet(&["AUTH PLAIN"]).await;
+        let auth = peer.expect("AUTH PLAIN ").await;
+        // A server that repeats what it should not.
+        peer.say(&[&format!("235 got {auth}")]).await;
+        peer.expect("MAIL FROM:").await;
+        peer.expect("RCPT TO:").await;
+        peer.expect("DATA").await;
+        peer.say(&["250 2.1.0 sender ok"]).await;
+        auth
+    });
+    let client = Client::attach(stream, config).await.unwrap();
+    let outcome = client.send(to("bob@example.org"), hello()).await;
+    let auth = server.await.unwrap();
+    let error = outcome.error().expect("the server is gone");
+    assert_eq!(error.category(), Category::ConnectionLost);
+    let progress = error.progress();
+    assert_eq!(progress.last_command, Some("DATA"));
+    let reply = progress.last_reply.as_ref().expect("there were several");
+    assert_eq!(reply.text(), "sender ok");
+    assert_eq!(progress.bytes_sent, client.stats().bytes_sent);
+    let transcript = &progress.transcript;
+    for said in ["C: MAIL FROM:<alice@example.com>", "S: 250 2.1.0 sender ok"] {
+        assert!(transcript.contains(said), "{said:?} is not in {transcript}");
+    }
+    assert!(transcript.len() <= 8 * 1024);
+    let secret = auth.trim_start_matches("AUTH PLAIN ");
+    for text in [transcript, &format!("{error:?}")] {
+        assert!(!text.contains(secret), "{text}");
+        assert!(!text.contains("sesame"), "{text}");
+    }
+}
