@@ -14,7 +14,7 @@ use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 use super::certificate::{date, facts};
 use super::config::ClientConfig;
 use super::tls::Prepared;
-use super::verify::PinMismatch;
+use super::verify::{PinMismatch, is_authoritys_own};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::config::Security;
 use crate::proto::session::{ChannelBinding, TlsSession, TransportError, TransportErrorKind};
@@ -442,9 +442,9 @@ fn certificate_failure(problem: &CertificateError) -> TransportError {
             "If the server's certificate was renewed, pin the new one; if not, somebody may be in \
              between.",
         ),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
-            "it is a certificate authority's own, which must not be used as a server's".to_owned(),
-            "Pin the certificate by its SHA-256 fingerprint, or give the server one of its own.",
+        problem if is_authoritys_own(problem) => (
+            "it is a certificate authority's own, and it is not trusted here by itself".to_owned(),
+            "Trust exactly this certificate by a CA file, or pin it by its SHA-256 fingerprint.",
         ),
         _ => (
             problem.to_string(),

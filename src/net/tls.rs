@@ -35,7 +35,8 @@ impl TlsOptions {
     }
 
     /// With the certificates of a PEM file as roots, besides those of [`Trust::Native`] or
-    /// [`Trust::Webpki`]. They change nothing for the other two.
+    /// [`Trust::Webpki`]. They change nothing for the other two. One of them may be the server's own,
+    /// as long as it names the host.
     ///
     /// # Errors
     /// No certificate in it, or one that cannot be read.
@@ -73,11 +74,19 @@ impl TlsOptions {
         let (verification, verifier) = match self.trust {
             Trust::Native => {
                 let roots = self.with_extra(native_roots().await?)?;
-                (Verification::Trusted, verify::trusted(&provider, roots))
+                let named = self.extra_roots.clone();
+                (
+                    Verification::Trusted,
+                    verify::trusted(&provider, roots, named),
+                )
             }
             Trust::Webpki => {
                 let roots = self.with_extra(Arc::new(webpki_roots()))?;
-                (Verification::Trusted, verify::trusted(&provider, roots))
+                let named = self.extra_roots.clone();
+                (
+                    Verification::Trusted,
+                    verify::trusted(&provider, roots, named),
+                )
             }
             Trust::Pinned(pin) => (
                 Verification::Pinned,

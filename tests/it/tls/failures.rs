@@ -36,11 +36,24 @@ async fn a_certificate_that_is_not_accepted_says_why() {
         (Manner::OtherName, &[HOST, "other.example.net"][..]),
         (Manner::Expired, &["expired", "2021-02-03"]),
         (Manner::NotYetValid, &["not valid before", "2999-04-05"]),
-        (Manner::SelfSigned, &["authority"]),
+        (Manner::SelfSignedOtherName, &[HOST, "other.example.net"]),
+        (Manner::SelfSignedExpired, &["expired", "2021-02-03"]),
     ] {
         let identity = Identity::new(manner);
         let config = trusting(Security::Implicit, &identity.authority_pem);
         assert_certificate(&refused(&identity, config).await, parts);
+    }
+}
+
+#[tokio::test]
+async fn an_authoritys_own_certificate_that_nobody_named_is_refused() {
+    let identity = Identity::new(Manner::SelfSigned);
+    let other = Identity::new(Manner::SelfSigned);
+    for config in [
+        with_trust(Security::Implicit, Trust::Webpki),
+        trusting(Security::Implicit, &other.authority_pem),
+    ] {
+        assert_certificate(&refused(&identity, config).await, &["authority"]);
     }
 }
 

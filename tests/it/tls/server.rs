@@ -28,9 +28,20 @@ pub(crate) enum Manner {
     OtherName,
     Expired,
     NotYetValid,
-    /// Its certificate is an authority's own.
+    /// Its certificate is an authority's own, that of `openssl req -x509`.
     SelfSigned,
+    SelfSignedOtherName,
+    SelfSignedExpired,
     WantsClientCertificate,
+}
+
+impl Manner {
+    fn has_authoritys_own(self) -> bool {
+        matches!(
+            self,
+            Self::SelfSigned | Self::SelfSignedOtherName | Self::SelfSignedExpired
+        )
+    }
 }
 
 /// A certificate, and the authority that made it.
@@ -41,7 +52,10 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(manner: Manner) -> Self {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        let mut authority = match manner.has_authoritys_own() {
+            true => leaf(manner),
+            false => CertificateParams::new(Vec::new()).unwrap(),
+        };
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority
             .distinguished_name
@@ -50,9 +64,9 @@ impl Identity {
         let authority_certificate = authority.self_signed(&authority_key).unwrap();
         let authority_pem = authority_certificate.pem();
         let authority_der = authority_certificate.der().clone();
-        let (certificate, key) = match manner {
-            Manner::SelfSigned => (authority_der.clone(), authority_key.serialize_der()),
-            _ => {
+        let (certificate, key) = match manner.has_authoritys_own() {
+            true => (authority_der.clone(), authority_key.serialize_der()),
+            false => {
                 let key = KeyPair::generate().unwrap();
                 let issuer = Issuer::new(authority, authority_key);
                 let certificate = leaf(manner).signed_by(&key, &issuer).unwrap();
@@ -92,7 +106,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 fn leaf(manner: Manner) -> CertificateParams {
     let names = match manner {
-        Manner::OtherName => vec!["other.example.net".to_owned()],
+        Manner::OtherName | Manner::SelfSignedOtherName => vec!["other.example.net".to_owned()],
         _ => vec![HOST.to_owned(), "192.0.2.7".to_owned()],
     };
     let mut leaf = CertificateParams::new(names).unwrap();
@@ -100,7 +114,9 @@ fn leaf(manner: Manner) -> CertificateParams {
         .push(DnType::CommonName, "test server");
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     (leaf.not_before, leaf.not_after) = match manner {
-        Manner::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 2, 3)),
+        Manner::Expired | Manner::SelfSignedExpired => {
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 2, 3))
+        }
         Manner::NotYetValid => (date_time_ymd(2999, 4, 5), date_time_ymd(3000, 1, 1)),
         _ => (date_time_ymd(2020, 1, 1), date_time_ymd(2100, 1, 1)),
     };

@@ -65,6 +65,15 @@ async fn tls_1_2_is_spoken_where_the_server_has_nothing_newer() {
 }
 
 #[tokio::test]
+async fn a_server_may_have_the_authoritys_own_certificate_that_the_caller_named() {
+    let identity = Identity::new(Manner::SelfSigned);
+    let config = trusting(Security::Implicit, &identity.authority_pem);
+    let session = session(&identity, config).await;
+    let tls = session.tls().expect("the session has TLS");
+    assert_eq!(tls.verification, Verification::Trusted);
+}
+
+#[tokio::test]
 async fn an_address_may_be_what_the_certificate_names() {
     let identity = Identity::new(Manner::Ordinary);
     let config =
