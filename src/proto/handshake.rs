@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::address::Domain;
-use super::auth::{Exchange, Outcome as AuthOutcome, Selection};
+use super::auth::{Exchange, Outcome as AuthOutcome, Refused, Selection};
 use super::command::Command;
 use super::config::{Config, Context, Login, Security};
 use super::dialogue::Dialogue;
@@ -306,8 +306,13 @@ fn begin_login(link: &mut Link, progress: &Progress, now: Instant) -> Step {
     if matches!(login, Login::Nobody) {
         return Step::Ready;
     }
+    let credentials = match &login {
+        Login::With(credentials) => Some(credentials),
+        Login::Nobody | Login::Ask => None,
+    };
     let extensions = progress.extensions();
-    let selection = match Selection::new(&link.config, &extensions, progress.tls.is_some()) {
+    let tls = progress.tls.as_ref();
+    let selection = match Selection::new(&link.config, &extensions, tls, credentials) {
         Ok(selection) => selection,
         Err(problem) => return Step::Fail(problem.into_error(link)),
     };
@@ -354,22 +359,25 @@ fn authenticate(
             });
             Step::Ready
         }
-        AuthOutcome::Refused(selection) => {
-            match (
-                &link.config.login,
-                selection.once_more(),
-                reply.code().class(),
-            ) {
-                (Login::Ask, Some(selection), Class::Permanent) => {
-                    ask(selection, Some(reply), link)
-                }
-                (Login::Nobody | Login::With(_) | Login::Ask, _, _) => {
-                    refused(Stage::Auth, &reply, link, progress)
-                }
-            }
-        }
+        AuthOutcome::Refused(log_in) => refused_login(log_in, reply, link, progress),
         AuthOutcome::Failed(error) => Step::Fail(error),
         AuthOutcome::Broken(error) => Step::Broken(error),
+    }
+}
+
+/// A caller who is asked may have newer credentials; everybody else has only these.
+fn refused_login(log_in: Refused, reply: Reply, link: &mut Link, progress: &Progress) -> Step {
+    let asks = match link.config.login {
+        Login::Ask => reply.code().class() == Class::Permanent,
+        Login::Nobody | Login::With(_) => false,
+    };
+    if asks && log_in.selection.may_ask_again() {
+        return ask(log_in.selection.once_more(), Some(reply), link);
+    }
+    match refused(Stage::Auth, &reply, link, progress) {
+        Step::Fail(error) => Step::Fail(log_in.explain(error, link)),
+        Step::Broken(error) => Step::Broken(log_in.explain(error, link)),
+        step @ (Step::Next(_) | Step::Ready) => step,
     }
 }
 
