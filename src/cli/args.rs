@@ -142,7 +142,7 @@ pub(crate) enum Encryption {
 #[derive(Args)]
 #[command(next_help_heading = "Log-in")]
 pub(crate) struct LoginArguments {
-    /// Name of the account; with one of the next three options
+    /// Name of the account; with one of the next five options
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
     /// Environment variable that holds the password
@@ -154,10 +154,17 @@ pub(crate) struct LoginArguments {
     /// Read the password from standard input
     #[arg(long, group = "password")]
     pub(crate) password_stdin: bool,
-    /// Use only these SASL mechanisms, in this order
+    /// Environment variable that holds an OAuth 2.0 access token
+    #[arg(long, value_name = "VAR", group = "password")]
+    pub(crate) token_env: Option<String>,
+    /// File that holds an OAuth 2.0 access token; one line end after it is dropped
+    #[arg(long, value_name = "FILE", group = "password")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Use only these SASL mechanisms, in this order, of SCRAM-SHA-256-PLUS, SCRAM-SHA-256,
+    /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password travel without TLS, readable on the way
+    /// Let the password or token travel without TLS, readable on the way
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
 }
@@ -182,6 +189,12 @@ pub(crate) struct TlsArguments {
     /// Accept exactly the certificate with this SHA-256 fingerprint
     #[arg(long, value_name = "HEX", conflicts_with_all = ["insecure", "ca_file", "roots"])]
     pub(crate) pin_sha256: Option<String>,
+    /// File with a certificate of this client, and those that it was signed by
+    #[arg(long, value_name = "PEM", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// File with its private key
+    #[arg(long, value_name = "PEM", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
     /// The system's, or Mozilla's [default: native, webpki if it has none]
     #[arg(long, value_name = "native|webpki", hide_possible_values = true)]
     pub(crate) roots: Option<Roots>,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::rustls::crypto::hash::Hash;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -24,6 +25,26 @@ pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
         certificate.not_after = parsed.validity().not_after.timestamp();
     }
     certificate
+}
+
+/// The channel binding tls-server-end-point (RFC 5929 §4.1): a digest of the certificate by the hash
+/// function of its signature, or by SHA-256 where that is weaker. Of a signature without a hash
+/// function of its own (Ed25519) there is none.
+pub(super) fn end_point(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    Some(
+        match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
+            // md5, sha1 and sha256WithRSAEncryption, ecdsa-with-SHA1 and -SHA256
+            "1.2.840.113549.1.1.4"
+            | "1.2.840.113549.1.1.5"
+            | "1.2.840.113549.1.1.11"
+            | "1.2.840.10045.4.1"
+            | "1.2.840.10045.4.3.2" => Sha256::digest(der).to_vec(),
+            "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Sha384::digest(der).to_vec(),
+            "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Sha512::digest(der).to_vec(),
+            _ => return None,
+        },
+    )
 }
 
 /// Octets as hexadecimal digits in lower case.
