@@ -268,12 +268,14 @@ impl Exchange {
     ) -> Result<Self, Error> {
         let Some(used) = selection.suiting(&credentials) else {
             let message = "the server offers no mechanism for this kind of credentials";
-            return Err(link.error(
-                Category::AuthUnavailable,
-                Stage::Auth,
-                Party::Caller,
-                message,
-            ));
+            return Err(link
+                .error(
+                    Category::AuthUnavailable,
+                    Stage::Auth,
+                    Party::Caller,
+                    message,
+                )
+                .with_hint("Give credentials of the kind that the server's mechanisms need."));
         };
         let binding = selection.binding(used.known, &link.config);
         let mut mechanism = used.known.begin(&credentials, binding, &mut link.nonces);
@@ -420,6 +422,7 @@ impl Exchange {
     fn odd(&self, problem: MechanismError, link: &Link) -> Error {
         let message = format!("{}: the server {}", self.used.name, problem.0);
         link.error(Category::Protocol, Stage::Auth, Party::Server, message)
+            .with_hint("If this is the server that was meant, use another mechanism.")
     }
 }
 

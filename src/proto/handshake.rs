@@ -36,8 +36,9 @@ pub(crate) enum Handshake {
     /// The server waits for our ClientHello.
     Upgrade,
     /// The caller was asked for credentials.
-    Credentials(Selection),
-    Auth(Exchange),
+    Credentials(Box<Selection>),
+    /// Boxed, like the selection: they are large, and soon over.
+    Auth(Box<Exchange>),
 }
 
 /// What the world did.
@@ -154,11 +155,11 @@ impl Handshake {
             (Self::Helo, Input::Reply(reply)) => greeted_back(reply, link, progress),
             (Self::StartTls, Input::Reply(reply)) => upgrade(reply, link, progress, now),
             (Self::Credentials(selection), Input::Credentials(credentials)) => match credentials {
-                Some(credentials) => log_in(selection, &credentials, link, now),
+                Some(credentials) => log_in(*selection, &credentials, link, now),
                 None => Step::Fail(nobody_to_log_in(link)),
             },
             (Self::Auth(exchange), Input::Reply(reply)) => {
-                authenticate(exchange, reply, link, progress, now)
+                authenticate(*exchange, reply, link, progress, now)
             }
             (state, Input::Tls(_) | Input::Credentials(_)) => Step::Next(state),
             (Self::Implicit | Self::Upgrade | Self::Credentials(_), Input::Reply(_)) => {
@@ -330,13 +331,13 @@ fn ask(selection: Selection, previous: Option<Reply>, link: &mut Link) -> Step {
         mechanism,
         previous,
     });
-    Step::Next(Handshake::Credentials(selection))
+    Step::Next(Handshake::Credentials(Box::new(selection)))
 }
 
 fn log_in(selection: Selection, credentials: &Credentials, link: &mut Link, now: Instant) -> Step {
     link.dialogue.hide(credentials);
     match Exchange::begin(selection, credentials.clone(), link, now) {
-        Ok(exchange) => Step::Next(Handshake::Auth(exchange)),
+        Ok(exchange) => Step::Next(Handshake::Auth(Box::new(exchange))),
         Err(error) => Step::Fail(error),
     }
 }
@@ -350,7 +351,7 @@ fn authenticate(
 ) -> Step {
     let mechanism = exchange.mechanism().clone();
     match exchange.handle(&reply, link, now) {
-        AuthOutcome::Next(exchange) => Step::Next(Handshake::Auth(exchange)),
+        AuthOutcome::Next(exchange) => Step::Next(Handshake::Auth(Box::new(exchange))),
         AuthOutcome::Done => {
             progress.change(|facts| facts.auth = Some(mechanism));
             link.events.push_back(Event::Reached {
