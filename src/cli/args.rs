@@ -240,12 +240,19 @@ pub(crate) struct SandboxArguments {
     /// Take no mail before a log-in
     #[arg(long)]
     pub(crate) require_auth: bool,
+    /// SASL mechanisms on offer, of those of 'ehlo send' [default: PLAIN,LOGIN]
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
+    pub(crate) auth: Vec<String>,
     /// A way to misbehave; may be given many times (see below)
     #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Vec<String>,
     /// Write the server's certificate here, for --ca-file
     #[arg(long, value_name = "FILE")]
     pub(crate) write_ca: Option<PathBuf>,
+    /// Write a client's certificate for alice and its key here, for --client-cert, --client-key and
+    /// --auth EXTERNAL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_client: Option<PathBuf>,
 }
 
 const TOP_EXAMPLES: &str = "\
@@ -264,6 +271,9 @@ Examples:
   A finished message as it is, to two recipients, all or nothing:
     ehlo send --server smtps://mail.example.org --from jo@example.org \\
          --to ann@example.com --to bob@example.com --all-or-nothing --message letter.eml
+  By an OAuth 2.0 access token, from a file that is kept fresh by something else:
+    ehlo send --server smtp://jo@mail.example.org --token-file token \\
+         --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
   To a server on this machine, without TLS, with the dialogue and a result for a script:
     ehlo send --host localhost --encryption none --from jo@example.org \\
          --to ann@example.com --message - --trace dialogue.txt --json < letter.eml
@@ -283,7 +293,8 @@ Faults:
           reply=REPLY, delay=SECONDS
     STEP  greeting, ehlo, starttls, handshake, auth, mail, rcpt, data, content, body, rset, quit
     #N    only the n-th time; with mail and rcpt, :ADDRESS only for that address
-  split, refuse-behind-body, close-pipelined
+  split, refuse-behind-body, close-pipelined,
+  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations
   banner=imap | pop3 | http | ssh | ftp | tls
 
 Examples:
