@@ -45,7 +45,7 @@
 //! | --- | --- |
 //! | `error` | the one error type, its categories and stages |
 //! | [`proto`] | the engine: no sockets, clocks, tasks or random source |
-//! | `net` | resolving, dialling, TLS, and one future for each connection |
+//! | `net` | resolving, dialling, proxies, TLS, and one future for each connection |
 //! | `sandbox` | a server session as a value, its misbehaviour, and a listener |
 //! | `message` | a small composer |
 //! | `cli` | the `ehlo` program: options and reports, no protocol |
@@ -88,6 +88,15 @@
 //!   business, since SASL carries it in base64.
 //! - **A failed TLS handshake, and an end right after it, are `tls` failures of the stage
 //!   `handshake`**: with TLS 1.3 a client is done before the server has judged its certificate.
+//! - **A way is never replaced by another.** A proxy that fails is an error of the stage `connect`,
+//!   not a reason to go without it. Its user and password are refused where they have a control
+//!   character, and the host it is asked for is an address or a plain name in ASCII.
+//! - **The policy for addresses judges what a name has resolved to**, and the connection goes to what
+//!   was judged. It is for the server's host, which customers may choose, and not for the proxy, which
+//!   the operator chooses; behind a proxy the name is then looked up here, and the proxy is given
+//!   the address.
+//! - **CONNECT is written here, SOCKS5 is not**: `tokio-socks` reads exactly its replies, while the
+//!   CONNECT of `hyper-util` loses what a server says at once, and an SMTP server speaks first.
 //! - **Words that only the engine knows are closed enums; words of registries are not**: EHLO
 //!   keywords, SASL mechanisms, parameters and enhanced status codes are kept as they come.
 //!
@@ -124,3 +133,8 @@ pub use proto::sasl::{Credentials, CredentialsError};
 pub use proto::transaction::{
     Body, Commitment, Encoding, Envelope, Outcome, Recipient, Streamed, Verdict,
 };
+
+/// The README's examples are compiled as this one's are.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -22,6 +22,9 @@ fuzz_target!(|input: &str| {
         assert_eq!(domain.to_string(), input);
         assert!(input.is_ascii() && !input.contains(char::is_control) && !input.contains(' '));
     }
+    if let Some(problem) = problem_in_a_command(input) {
+        panic!("{problem}");
+    }
     if let Ok(path) = input.parse::<ReversePath>() {
         assert_eq!(path.to_string(), format!("<{input}>"));
     }
@@ -41,6 +44,15 @@ fuzz_target!(|input: &str| {
         assert!(params.get(&first.to_ascii_lowercase()).is_some());
     }
 });
+
+/// Everything that the input can be, in one command each.
+fn problem_in_a_command(input: &str) -> Option<String> {
+    let plain = "a@example.org".parse();
+    let mailbox = input.parse::<Mailbox>().or(plain).ok()?;
+    let (keyword, value) = input.split_once('=').unwrap_or((input, "1"));
+    let params = Params::new().with(keyword, Some(value)).unwrap_or_default();
+    ehlo_fuzz::command(mailbox, params, input.parse().ok()).err()
+}
 
 fn unquoted(local_part: &str) -> String {
     let Some(inside) = local_part

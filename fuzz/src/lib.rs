@@ -1,223 +1,204 @@
-//! A peer for the engine, played from bytes: what the fuzz targets share.
+//! The properties of `tests/it/oracles.rs`, fed from bytes.
 //!
-//! An input is what a server sends, with steps in between: the octet 255 and one more octet, of which
-//! `E` is the end of the stream, `T` a time-out, `F` a failed transport, `S` a message submitted, `W`
-//! one that is streamed, `P` a probe, `C` a message cancelled, `Q` a QUIT wanted, `1` one octet
-//! taken by the transport, and any other a turn of the client: all that it has to say is taken.
+//! Steps are what a server sends, with other things in between: the octet 255 and one more octet, of
+//! which [`step`] says what it does. So a stretch of a real dialogue is an input as it is.
 
-use std::io::IoSlice;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use ehlo::proto::{
-    Config, Connection, Context, Event, TlsSession, TransactionId, TransportError,
-    TransportErrorKind, Verification,
-};
-use ehlo::{
-    BareNewlines, Body, Content, Credentials, Envelope, Error, Mailbox, Security, Streamed, Verdict,
-};
+use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 
-/// A policy with somebody who logs in.
-pub fn with_login(security: Security) -> Config {
-    let credentials = Credentials::password("alice", "password").expect("no control characters");
-    Config::new(security).with_credentials(credentials)
+use crate::bench::{Action, Bench, Form, Mail, credentials};
+use crate::model::Character;
+use crate::oracles::{Conversation, LogIn, Way, converse, cut_anyhow, replay, stays_in_its_line};
+
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/bench.rs"]
+mod bench;
+#[path = "../../tests/transcript/event.rs"]
+mod event;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/model.rs"]
+mod model;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/oracles.rs"]
+mod oracles;
+
+/// What a server sends is judged alike however it is cut.
+pub fn reply(input: &[u8]) -> Result<(), String> {
+    let (cuts, input) = number(input);
+    let config = Config::new(Security::Opportunistic);
+    let mut steps = vec![step(b'S')];
+    steps.extend(actions(input));
+    cut_anyhow(&config, &steps, cuts)
 }
 
-/// How a run of the server's octets reaches the client.
-#[derive(Clone, Copy)]
-pub enum Chunks {
-    Whole,
-    Octets,
-}
-
-/// A connection and everything that came out of it.
-pub struct Peer {
-    pub wire: Vec<u8>,
-    pub events: Vec<String>,
-    connection: Connection,
-    now: Instant,
-    submitted: Vec<TransactionId>,
-    finished: Vec<TransactionId>,
-    closed: bool,
-}
-
-impl Peer {
-    pub fn new(config: Config, now: Instant) -> Self {
-        let security = config.security;
-        let mut connection = Connection::new(Arc::new(config), Context::new(None, [7; 32]), now);
-        if security == Security::Implicit {
-            connection.tls_established(tls(), now);
-        }
-        Self {
-            wire: Vec::new(),
-            events: Vec::new(),
-            connection,
-            now,
-            submitted: Vec::new(),
-            finished: Vec::new(),
-            closed: false,
-        }
-    }
-
-    /// Plays an input to its end, closes, and checks what must hold then.
-    pub fn play(&mut self, input: &[u8], chunks: Chunks) {
-        let mut runs = input.split(|&octet| octet == MARK);
-        self.receive(runs.next().unwrap_or_default(), chunks);
-        for run in runs {
-            let Some((&step, run)) = run.split_first() else {
-                continue;
-            };
-            self.step(step);
-            self.receive(run, chunks);
-        }
-        self.turn();
-        self.connection.receive_eof(self.now);
-        self.turn();
-        assert!(self.closed, "the connection has ended, and nobody was told");
-        self.finished.sort();
-        assert_eq!(self.submitted, self.finished, "submitted and finished");
-        let mut slices = [IoSlice::new(&[]); 1];
-        assert_eq!(
-            self.connection.transmit(&mut slices),
-            0,
-            "octets behind the end"
-        );
-    }
-
-    /// Submits a message to two recipients, of this content or a streamed one.
-    pub fn submit(&mut self, body: impl Into<Body>) {
-        let mailbox = |name| Mailbox::new(name, "example.org").expect("an address");
-        let envelope = Envelope::new(mailbox("a"), [mailbox("b"), mailbox("c")]);
-        if let Ok(id) = self.connection.submit(envelope, body.into(), self.now) {
-            self.submitted.push(id);
-        }
-    }
-
-    /// The server says this, and the client takes its turn: what it says to that.
-    pub fn converse(&mut self, text: &str) -> Vec<u8> {
-        let before = self.wire.len();
-        self.connection.receive(text.as_bytes(), self.now);
-        self.turn();
-        self.wire.split_off(before)
-    }
-
-    fn receive(&mut self, octets: &[u8], chunks: Chunks) {
-        match chunks {
-            Chunks::Whole if octets.is_empty() => {}
-            Chunks::Whole => self.connection.receive(octets, self.now),
-            Chunks::Octets => {
-                for octet in octets {
-                    self.connection.receive(&[*octet], self.now);
-                }
-            }
-        }
-    }
-
-    fn step(&mut self, step: u8) {
-        match step {
-            b'E' => self.connection.receive_eof(self.now),
-            b'T' => {
-                if let Some(deadline) = self.connection.poll_timeout() {
-                    self.now = self.now.max(deadline);
-                    self.connection.handle_timeout(self.now);
-                }
-            }
-            b'F' => {
-                let cause = TransportError::new(TransportErrorKind::Lost, "the transport failed");
-                self.connection.failed(cause, self.now);
-            }
-            b'S' => {
-                let text = "Subject: x\r\n\r\n.\r\n";
-                self.submit(Content::check(text, BareNewlines::Reject).expect("clean"));
-            }
-            b'W' => self.submit(Streamed::default().with_newlines(BareNewlines::Normalise)),
-            b'P' => {
-                let mailbox = |name| Mailbox::new(name, "example.org").expect("an address");
-                let envelope = Envelope::new(mailbox("a"), [mailbox("b")]);
-                if let Ok(id) = self.connection.probe(envelope, self.now) {
-                    self.submitted.push(id);
-                }
-            }
-            b'C' => {
-                if let Some(&id) = self.submitted.last() {
-                    self.connection.cancel(id, self.now);
-                }
-            }
-            b'Q' => self.connection.quit(self.now),
-            b'1' => {
-                self.take(1);
-            }
-            _ => self.turn(),
-        }
-    }
-
-    /// Events and octets are taken until there are no more.
-    pub fn turn(&mut self) {
-        loop {
-            while let Some(event) = self.connection.poll_event() {
-                self.event(event);
-            }
-            if let Some(mut writer) = self.connection.body_writer() {
-                writer.write("Subject: x\n\n.\n.x".into(), self.now);
-                writer.finish(self.now);
-            }
-            if !self.take(usize::MAX) {
-                return;
-            }
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        assert!(!self.closed, "{event:?} behind the end");
-        self.events.push(digest(&event));
-        match event {
-            Event::StartTls => self.connection.tls_established(tls(), self.now),
-            Event::Finished { id, .. } => self.finished.push(id),
-            Event::Closed(_) => self.closed = true,
-            _ => {}
-        }
-    }
-
-    /// The transport takes up to so many octets; whether there were any.
-    fn take(&mut self, most: usize) -> bool {
-        let mut slices = [IoSlice::new(&[]); 8];
-        let count = self.connection.transmit(&mut slices);
-        let before = self.wire.len();
-        for slice in &slices[..count] {
-            let room = most.saturating_sub(self.wire.len() - before);
-            self.wire.extend(&slice[..slice.len().min(room)]);
-        }
-        let taken = self.wire.len() - before;
-        if taken > 0 {
-            self.connection.sent(taken, self.now);
-        }
-        taken > 0
-    }
-}
-
-/// All of an event but the dialogue in its errors: that ends where the error was found, and octets
-/// that nobody asked for are an error at the first of them.
-fn digest(event: &Event) -> String {
-    let error = |error: &Error| {
-        let (category, stage, party) = (error.category(), error.stage(), error.party());
-        format!("{category} {stage} {party} {error}")
+/// Octets, ends, time-outs and the caller's wishes in any order end well.
+pub fn session(input: &[u8]) -> Result<(), String> {
+    let Some((&first, input)) = input.split_first() else {
+        return Ok(());
     };
-    match event {
-        Event::Finished { id, recipients } => {
-            let verdicts = recipients.iter().map(|verdict| match verdict {
-                Verdict::NotSent(cause) => format!("not sent: {}; ", error(cause)),
-                Verdict::InDoubt(cause) => format!("in doubt: {}; ", error(cause)),
-                other => format!("{other:?}; "),
-            });
-            format!("Finished {id}: {}", verdicts.collect::<String>())
-        }
-        Event::Closed(Err(cause)) => format!("Closed: {}", error(cause)),
-        other => format!("{other:?}"),
+    let security = match first % 4 {
+        0 => Security::Implicit,
+        1 => Security::StartTls,
+        2 => Security::Opportunistic,
+        _ => Security::Plaintext,
+    };
+    let mut config = Config::new(security);
+    if first & 4 != 0 {
+        config = config.with_credentials(credentials());
+    }
+    if first & 8 != 0 {
+        config = config.with_plaintext_auth(PlaintextAuth::Allow);
+    }
+    let mut bench = Bench::new(config);
+    for action in actions(input) {
+        bench.act(&action);
+    }
+    bench.check()
+}
+
+/// A strict server decodes what was submitted, and for one that ends lines at LF or at CR alone the
+/// message ends nowhere else.
+pub fn body(input: &[u8]) -> Result<(), String> {
+    if holds_the_password(input) {
+        return Ok(());
+    }
+    let Some((&first, content)) = input.split_first() else {
+        return Ok(());
+    };
+    let talk = conversation(first, u64::from(first), vec![mail(first, content)]);
+    converse(&talk, Way::Faithful).map(drop)
+}
+
+/// Several messages to a server that refuses some of it: nobody is told what is not so, and all of it
+/// again in other pieces gives the same.
+pub fn dialogue(input: &[u8]) -> Result<(), String> {
+    if holds_the_password(input) {
+        return Ok(());
+    }
+    let (seed, input) = number(input);
+    let Some((&first, input)) = input.split_first() else {
+        return Ok(());
+    };
+    let mails = input.split(|&octet| octet == MARK).take(8);
+    let mails = mails.map(|content| match content.split_first() {
+        Some((&form, content)) => mail(form, content),
+        None => mail(0, b""),
+    });
+    let mut talk = conversation(first, seed, mails.collect());
+    talk.server.refusals = [0, 5, 20, 50][usize::from(first & 3)];
+    talk.server.endings = [0, 0, 0, 3][usize::from(seed as u8 & 3)];
+    let record = converse(&talk, Way::Faithful)?;
+    replay(&talk, &record, seed)
+}
+
+/// What may be in a command stays where it is put.
+pub fn command(mailbox: Mailbox, params: Params, hello: Option<Domain>) -> Result<(), String> {
+    let recipients = [
+        Recipient::new(mailbox.clone()).with_params(params.clone()),
+        mailbox.clone().into(),
+    ];
+    let envelope = Envelope::new(mailbox, recipients).with_params(params);
+    stays_in_its_line(envelope, hello)
+}
+
+fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
+    let mut offers = vec!["8BITMIME"];
+    let (security, login) = match (first >> 2) % 3 {
+        0 => (Security::Plaintext, LogIn::No),
+        1 => (Security::StartTls, LogIn::Yes),
+        _ => (Security::Implicit, LogIn::Yes),
+    };
+    match login {
+        LogIn::No => {}
+        LogIn::Yes => offers.extend(["STARTTLS", "AUTH PLAIN LOGIN"]),
+    }
+    let optional = [
+        (16, "PIPELINING"),
+        (32, "SIZE"),
+        (64, "ENHANCEDSTATUSCODES"),
+    ];
+    offers.extend(
+        optional
+            .iter()
+            .filter(|(bit, _)| first & bit == 0)
+            .map(|(_, offer)| offer),
+    );
+    Conversation {
+        security,
+        login,
+        mails,
+        server: Character {
+            seed,
+            refusals: 0,
+            endings: 0,
+            offers,
+        },
+        cuts: seed,
     }
 }
 
-fn tls() -> TlsSession {
-    TlsSession::new("TLSv1.3", "a suite", Verification::Trusted)
+fn mail(form: u8, content: &[u8]) -> Mail {
+    Mail {
+        recipients: (0..=form % 3).map(|number| format!("r{number}")).collect(),
+        content: content.to_vec(),
+        form: match form & 4 {
+            0 => Form::Whole,
+            _ => Form::Streamed(1 + usize::from(form >> 3)),
+        },
+        commitment: match form & 128 {
+            0 => Commitment::Each,
+            _ => Commitment::AllOrNothing,
+        },
+    }
+}
+
+/// A fuzzer sees what is compared, and soon writes a message that tells the password.
+fn holds_the_password(input: &[u8]) -> bool {
+    let forms = ["dHIwdWI0ZG9y", "AGFsaWNlAHRyMHViNGRvcg=="];
+    forms.iter().any(|form| {
+        let mut windows = input.windows(form.len());
+        windows.any(|octets| octets == form.as_bytes())
+    })
+}
+
+fn actions(input: &[u8]) -> impl Iterator<Item = Action> {
+    let mut runs = input.split(|&octet| octet == MARK);
+    let first = runs.next().unwrap_or_default();
+    let rest = runs.filter_map(|run| run.split_first());
+    let rest = rest.flat_map(|(&name, run)| [step(name), Action::Receive(run.to_vec())]);
+    std::iter::once(Action::Receive(first.to_vec())).chain(rest)
+}
+
+fn step(name: u8) -> Action {
+    match name {
+        b'A' => Action::Abandon,
+        b'B' => Action::Write(b"Subject: x\n\n.\n.x".to_vec()),
+        b'C' => Action::Cancel(0),
+        b'c' => Action::Cancel(1),
+        b'E' => Action::Eof,
+        b'F' => Action::Failed,
+        b'f' => Action::Finish,
+        b'K' => Action::Credentials,
+        b'k' => Action::NoCredentials,
+        b'L' => Action::Tls,
+        b'P' => Action::Probe(mail(1, b"")),
+        b'Q' => Action::Quit,
+        b'S' => Action::Submit(mail(1, b"Subject: x\r\n\r\n.\r\n")),
+        b'T' => Action::Wait(Duration::from_secs(301)),
+        b't' => Action::Wait(Duration::from_secs(29)),
+        b'W' => Action::Submit(mail(4 | 1, b"")),
+        b'1'..=b'9' => Action::Take(usize::from(name - b'0')),
+        _ => Action::Take(usize::MAX),
+    }
+}
+
+fn number(input: &[u8]) -> (u64, &[u8]) {
+    match input.split_first_chunk() {
+        Some((number, rest)) => (u64::from_le_bytes(*number), rest),
+        None => (0, input),
+    }
 }
 
 /// UTF-8 has no such octet.

@@ -108,6 +108,8 @@ pub(crate) struct ConnectionArguments {
     #[command(flatten)]
     pub(crate) tls: TlsArguments,
     #[command(flatten)]
+    pub(crate) route: RouteArguments,
+    #[command(flatten)]
     pub(crate) dialogue: DialogueArguments,
 }
 
@@ -207,6 +209,20 @@ pub(crate) enum Roots {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Way to the server")]
+pub(crate) struct RouteArguments {
+    /// Go through this proxy: socks5://[USER:PASSWORD@]HOST[:PORT], or http://… for CONNECT
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Address of this machine to connect from
+    #[arg(long, value_name = "IP")]
+    pub(crate) source_address: Option<IpAddr>,
+    /// Connect to public addresses only, never to loopback, private, link-local and their like
+    #[arg(long)]
+    pub(crate) public_only: bool,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Dialogue")]
 pub(crate) struct DialogueArguments {
     /// Name to give in EHLO [default: this machine's, or an address literal]
@@ -221,9 +237,6 @@ pub(crate) struct DialogueArguments {
     /// Send one command at a time though the server offers PIPELINING
     #[arg(long)]
     pub(crate) no_pipelining: bool,
-    /// Address of this machine to connect from
-    #[arg(long, value_name = "IP")]
-    pub(crate) source_address: Option<IpAddr>,
     /// Write the dialogue here, - for standard output; credentials are always masked
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

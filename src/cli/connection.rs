@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::args::{ConnectionArguments, DialogueArguments, LoginArguments, Roots, TlsArguments};
+use super::args::{ConnectionArguments, LoginArguments, Roots, RouteArguments, TlsArguments};
 use super::failure::Failure;
 use super::server::{Secret, Server, Target};
 use super::terminal;
 use crate::net::config::ClientConfig;
-use crate::net::{TlsOptions, Trust};
+use crate::net::{AddressPolicy, Proxy, TlsOptions, Trust};
 use crate::proto::address::Domain;
 use crate::proto::config::{Config, Pipelining, PlaintextAuth, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
@@ -46,7 +46,7 @@ impl Setup {
                     .with_session(session)
                     .with_tls(tls);
                 Ok(Self {
-                    config: with_dialogue(config, &arguments.dialogue)?,
+                    config: with_route(config, arguments)?,
                     sandbox: None,
                 })
             }
@@ -83,7 +83,7 @@ impl Setup {
             .with_session(session.with_credentials(credentials))
             .with_tls(tls);
         Ok(Self {
-            config: with_dialogue(config, &arguments.dialogue)?,
+            config: with_route(config, arguments)?,
             sandbox: Some(sandbox),
         })
     }
@@ -129,17 +129,41 @@ fn session_config(security: Security, arguments: &ConnectionArguments) -> Result
     Ok(config)
 }
 
-fn with_dialogue(
+fn with_route(
     mut config: ClientConfig,
-    arguments: &DialogueArguments,
+    arguments: &ConnectionArguments,
 ) -> Result<ClientConfig, Failure> {
-    if let Some(longest) = &arguments.connect_timeout {
+    if let Some(longest) = &arguments.dialogue.connect_timeout {
         config = config.with_connect_timeout(seconds("--connect-timeout", longest)?);
     }
-    if let Some(address) = arguments.source_address {
-        config = config.with_source_address(address);
+    let RouteArguments {
+        proxy,
+        source_address,
+        public_only,
+    } = &arguments.route;
+    if let Some(url) = proxy {
+        config = config.with_proxy(self::proxy(url)?);
+    }
+    if let Some(address) = source_address {
+        config = config.with_source_address(*address);
+    }
+    if *public_only {
+        config = config.with_address_policy(AddressPolicy::PublicOnly);
     }
     Ok(config)
+}
+
+/// No error shows the URL: it may hold a password.
+fn proxy(url: &str) -> Result<Proxy, Failure> {
+    let proxy: Proxy = url
+        .parse()
+        .map_err(|error| Failure::usage(format!("--proxy: {error}")))?;
+    if proxy.has_login() {
+        terminal::warn(
+            "the proxy's password on the command line can be read by every process of this machine",
+        );
+    }
+    Ok(proxy)
 }
 
 /// The name for EHLO; `None` leaves it to the engine, which then gives an address literal.

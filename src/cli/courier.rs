@@ -158,13 +158,12 @@ impl<'a> Courier<'a> {
             }
             Loaded::Stream(streamed, file) => {
                 let sending = client.send_from(envelope.clone(), streamed, file);
-                let outcome = self.attend(&client, sending).await;
-                // The verdict is there: how the good-bye went changes nothing.
-                let _ = client.clone().close().await;
-                outcome
+                self.attend(&client, sending).await
             }
         };
         self.report_outcome(None, &client, outcome, self.begun.elapsed());
+        // The verdict is told: how the good-bye goes changes nothing.
+        let _ = client.close().await;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::args::{Encryption, ServerArguments};
 use super::failure::Failure;
+use crate::net::proxy::percent_decoded;
 use crate::proto::config::Security;
 
 /// Where a command connects.
@@ -117,11 +118,10 @@ impl Server {
         };
         let (username, password) = match userinfo.map(|info| (info, info.split_once(':'))) {
             None => (None, None),
-            Some((info, None)) => (Some(percent_decoded(info)?), None),
-            Some((_, Some((username, password)))) => (
-                Some(percent_decoded(username)?),
-                Some(Secret(percent_decoded(password)?)),
-            ),
+            Some((info, None)) => (Some(decoded(info)?), None),
+            Some((_, Some((username, password)))) => {
+                (Some(decoded(username)?), Some(Secret(decoded(password)?)))
+            }
         };
         if username.as_ref().is_some_and(String::is_empty) {
             return Err(Failure::usage("the user name in --server is empty"));
@@ -193,22 +193,9 @@ fn checked_port(port: Option<u16>) -> Result<Option<u16>, Failure> {
     }
 }
 
-fn percent_decoded(text: &str) -> Result<String, Failure> {
-    let wrong = || Failure::usage("a '%' escape in the user part of --server is malformed");
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        if octet != b'%' {
-            octets.push(octet);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
-        match (digit(), digit()) {
-            (Some(high), Some(low)) => octets.push((high * 16 + low) as u8),
-            _ => return Err(wrong()),
-        }
-    }
-    String::from_utf8(octets).map_err(|_| wrong())
+fn decoded(text: &str) -> Result<String, Failure> {
+    percent_decoded(text)
+        .ok_or_else(|| Failure::usage("a '%' escape in the user part of --server is malformed"))
 }
 
 const FORMS: &str = "smtp://HOST, smtps://HOST or sandbox:";

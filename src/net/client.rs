@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::config::ClientConfig;
-use super::connect;
 use super::driver::{Driver, Endpoints};
+use super::route::{self, Reached};
 use super::secure::Starter;
 use super::shared::{Departure, Life, Owner, Standing, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
@@ -74,26 +74,33 @@ impl Client {
     /// who want the facts of a session that never got ready.
     ///
     /// # Errors
-    /// No address, or none that answers; a configuration that cannot be used.
+    /// No address that may be connected to, or none that answers; no way through the proxy; a
+    /// configuration that cannot be used.
     pub async fn open(
         config: ClientConfig,
         observer: Option<Box<dyn Observer + Send>>,
     ) -> Result<Connecting, Error> {
         let starter = Starter::prepare(&config).await?;
-        let stream = connect::dial(&config).await?;
-        let endpoints = Endpoints {
-            local: stream.local_addr().ok(),
-            peer: stream.peer_addr().ok(),
-        };
-        let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
-        tokio::spawn(driver);
-        Ok(Connecting { owner })
+        match route::reach(&config).await? {
+            Reached::Tcp(stream, endpoints) => {
+                let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
+                tokio::spawn(driver);
+                Ok(Connecting { owner })
+            }
+            #[cfg(unix)]
+            Reached::Unix(stream) => {
+                let endpoints = Endpoints::default();
+                let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
+                tokio::spawn(driver);
+                Ok(Connecting { owner })
+            }
+        }
     }
 
-    /// Uses a stream that the caller has connected: a proxy's, a Unix socket, or one in memory.
+    /// Uses a stream that the caller has connected: by a library of their own, or one in memory.
     ///
     /// It is flushed after each flight. TLS starts on it as the configuration's security says; the
-    /// host is only used for the certificate's name. A TCP stream should have TCP_NODELAY set.
+    /// host is only used for the certificate's name, route and address policy not at all. A TCP stream should have TCP_NODELAY set.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -255,7 +262,8 @@ impl Client {
         self.owner.shared.lock().connection.stats()
     }
 
-    /// The address of the server; `None` on a stream that the caller brought.
+    /// The address of the server; `None` on a Unix socket, on a stream that the caller brought, and
+    /// behind a proxy that has looked up the host's name itself.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.owner.shared.peer()
     }
@@ -328,7 +336,8 @@ impl Connecting {
         self.owner.shared.abort();
     }
 
-    /// The address of the server; `None` on a stream that the caller brought.
+    /// The address of the server; `None` on a Unix socket, on a stream that the caller brought, and
+    /// behind a proxy that has looked up the host's name itself.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.owner.shared.peer()
     }

@@ -3,11 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::policy::AddressPolicy;
+use super::proxy::Proxy;
+use super::route::Route;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, Security};
@@ -42,10 +47,15 @@ pub struct ClientConfig {
     /// Whom to trust.
     #[cfg(feature = "tls")]
     pub tls: TlsOptions,
-    /// How long resolving and connecting may take together. Default 30 seconds: several addresses
-    /// fit in, and a person still waits for it.
+    /// The way to the server. Default: straight to it.
+    pub route: Route,
+    /// Which of the host's addresses may be connected to. Default: all.
+    pub address_policy: AddressPolicy,
+    /// How long resolving and connecting may take together, a proxy's part included. Default 30
+    /// seconds: several addresses fit in, and a person still waits for it.
     pub connect_timeout: Duration,
-    /// The local address to connect from. Default `None`: the system's choice.
+    /// The local address to connect from, to the server or to the proxy. Default `None`: the
+    /// system's choice.
     pub source_address: Option<IpAddr>,
     /// Who is asked where the session's log-in is `Login::Ask`. Default `None`: nobody, and the
     /// connection fails there.
@@ -63,6 +73,8 @@ impl ClientConfig {
             session: Config::new(security),
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
+            route: Route::Direct,
+            address_policy: AddressPolicy::Any,
             connect_timeout: Duration::from_secs(30),
             source_address: None,
             credentials: None,
@@ -113,6 +125,29 @@ impl ClientConfig {
         self
     }
 
+    /// Through a proxy, instead of straight to the server or to a Unix socket.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.route = Route::Proxy(proxy);
+        self
+    }
+
+    /// To a Unix socket, instead of to the host and the port. The host stays the name that a
+    /// certificate must have.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn with_unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.route = Route::UnixSocket(path.into());
+        self
+    }
+
+    /// With a policy for the addresses that may be connected to.
+    #[must_use]
+    pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
+        self.address_policy = policy;
+        self
+    }
+
     /// With another time for resolving and connecting together.
     #[must_use]
     pub fn with_connect_timeout(mut self, connect_timeout: Duration) -> Self {
@@ -152,6 +187,8 @@ impl fmt::Debug for ClientConfig {
         #[cfg(feature = "tls")]
         debug.field("tls", &self.tls);
         debug
+            .field("route", &self.route)
+            .field("address_policy", &self.address_policy)
             .field("connect_timeout", &self.connect_timeout)
             .field("source_address", &self.source_address)
             .finish_non_exhaustive()

@@ -14,31 +14,199 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::config::ClientConfig;
+use super::policy::AddressPolicy;
+use super::proxy::Proxy;
 use super::resolve::{resolve, timed_out};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::config::Security;
 
-/// Resolves the host and connects, within the configured time. TCP_NODELAY is set before the first
-/// octet: a message must not wait for the acknowledgement of what was sent before it.
-///
-/// # Errors
-/// No address, or none that answers: the message names every attempt and what came of it.
-pub(super) async fn dial(config: &ClientConfig) -> Result<TcpStream, Error> {
-    let deadline = deadline(config.connect_timeout);
-    let addresses = timeout_at(deadline, resolve(&config.host, config.port))
-        .await
-        .map_err(|_| timed_out(&config.host))??;
-    let addresses = reachable(config, interleave(addresses))?;
-    let source = config.source_address;
-    let mut race = Race::new(addresses, move |address| open(address, source));
-    match timeout_at(deadline, race.run()).await {
-        Ok(Some(stream)) => Ok(stream),
-        Ok(None) => Err(failure(config, &race.failures, &[])),
-        Err(_) => {
-            let unanswered: Vec<SocketAddr> = race.unanswered().collect();
-            Err(failure(config, &race.failures, &unanswered))
+/// A TCP connection to be made: to a server, or to a proxy on the way to one.
+pub(super) struct Dial<'a> {
+    host: &'a str,
+    port: u16,
+    role: Role,
+    policy: AddressPolicy,
+    source: Option<IpAddr>,
+    /// What the deadline was made of.
+    time: Duration,
+    deadline: Instant,
+}
+
+/// What is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server(Security),
+    Proxy,
+}
+
+impl Role {
+    /// Who has to act where nothing listens.
+    fn party(self) -> Party {
+        match self {
+            Self::Server(_) => Party::Server,
+            Self::Proxy => Party::Network,
         }
     }
+
+    /// What it means that it was connected, and reset before this side could look.
+    fn reset(self) -> (Category, Stage, Party) {
+        match self {
+            Self::Server(Security::Implicit) => (Category::Tls, Stage::Handshake, Party::Server),
+            Self::Server(Security::StartTls | Security::Opportunistic | Security::Plaintext) => {
+                (Category::ConnectionLost, Stage::Greeting, Party::Network)
+            }
+            Self::Proxy => (Category::ConnectionRefused, Stage::Connect, Party::Network),
+        }
+    }
+
+    /// How it is called before its name.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Server(_) => "",
+            Self::Proxy => "the proxy ",
+        }
+    }
+}
+
+impl<'a> Dial<'a> {
+    pub(super) fn to_server(config: &'a ClientConfig, deadline: Instant) -> Self {
+        Self {
+            host: &config.host,
+            port: config.port,
+            role: Role::Server(config.session.security),
+            policy: config.address_policy,
+            source: config.source_address,
+            time: config.connect_timeout,
+            deadline,
+        }
+    }
+
+    /// Whoever runs the program has chosen the proxy: the policy is for the server behind it.
+    pub(super) fn to_proxy(config: &'a ClientConfig, proxy: &'a Proxy, deadline: Instant) -> Self {
+        Self {
+            host: &proxy.host,
+            port: proxy.port,
+            role: Role::Proxy,
+            policy: AddressPolicy::Any,
+            ..Self::to_server(config, deadline)
+        }
+    }
+
+    /// The addresses that may be connected to, in the order to try them.
+    ///
+    /// # Errors
+    /// There is none, or none in time.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let resolved = match timeout_at(self.deadline, resolve(self.host, self.port)).await {
+            Ok(resolved) => resolved,
+            Err(_) => Err(timed_out(self.host)),
+        };
+        let resolved = resolved.map_err(|error| match self.role {
+            Role::Server(_) => error,
+            Role::Proxy => unknown_proxy(&error),
+        })?;
+        self.policy.permit(self.host, resolved).map(interleave)
+    }
+
+    /// Resolves the host and connects. TCP_NODELAY is set before the first octet: a message must not
+    /// wait for the acknowledgement of what was sent before it.
+    ///
+    /// # Errors
+    /// No address, or none that answers: the message names every attempt and what came of it.
+    pub(super) async fn connect(&self) -> Result<TcpStream, Error> {
+        let addresses = self.reachable(self.addresses().await?)?;
+        let source = self.source;
+        let mut race = Race::new(addresses, move |address| open(address, source));
+        match timeout_at(self.deadline, race.run()).await {
+            Ok(Some(stream)) => Ok(stream),
+            Ok(None) => Err(self.failure(&race.failures, &[])),
+            Err(_) => {
+                let unanswered: Vec<SocketAddr> = race.unanswered().collect();
+                Err(self.failure(&race.failures, &unanswered))
+            }
+        }
+    }
+
+    /// The addresses that the source address can reach.
+    fn reachable(&self, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
+        let Some(source) = self.source else {
+            return Ok(addresses);
+        };
+        addresses.retain(|address| address.is_ipv6() == source.is_ipv6());
+        if addresses.is_empty() {
+            return Err(Error::new(
+                Category::Usage,
+                Stage::Connect,
+                Party::Caller,
+                format!(
+                    "{}{} has no address of the same family as the source address {source}",
+                    self.role.title(),
+                    self.host
+                ),
+            ));
+        }
+        Ok(addresses)
+    }
+
+    fn failure(&self, failures: &[(SocketAddr, io::Error)], unanswered: &[SocketAddr]) -> Error {
+        let all = |kind| {
+            let mut kinds = failures.iter().map(|(_, error)| error.kind());
+            unanswered.is_empty() && kinds.all(|found| found == kind)
+        };
+        let (category, stage, party) = if all(io::ErrorKind::ConnectionReset) {
+            self.role.reset()
+        } else if unanswered.is_empty() && !all(io::ErrorKind::TimedOut) {
+            let party = self.role.party();
+            (Category::ConnectionRefused, Stage::Connect, party)
+        } else {
+            (Category::ConnectionTimeout, Stage::Connect, Party::Network)
+        };
+        let (title, host, port) = (self.role.title(), self.host, self.port);
+        let mut message = format!("no connection to {title}{host} on port {port}");
+        let mut separator = ": ";
+        for (address, error) in failures {
+            let _ = write!(message, "{separator}{address}: {}", describe(error));
+            separator = "; ";
+        }
+        for address in unanswered {
+            let seconds = self.time.as_secs_f32();
+            let _ = write!(
+                message,
+                "{separator}{address}: no answer within {seconds} seconds"
+            );
+            separator = "; ";
+        }
+        let hint = match self.role {
+            Role::Server(_) => hint(port),
+            Role::Proxy => "Check the proxy's host and port, and that it runs.",
+        };
+        let error = Error::new(category, stage, party, message).with_hint(hint);
+        match failures.last() {
+            Some((_, last)) => {
+                error.with_source(Arc::new(io::Error::new(last.kind(), describe(last))))
+            }
+            None => error,
+        }
+    }
+}
+
+/// So long from now; a time that no clock can tell is as good as none.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + NEVER)
+}
+
+/// A proxy without address is a way that is not there: the server's name was not looked up.
+fn unknown_proxy(error: &Error) -> Error {
+    Error::new(
+        error.category(),
+        Stage::Connect,
+        error.party(),
+        format!("no connection to the proxy: {}", error.message()),
+    )
+    .with_temporary(error.is_temporary())
+    .with_hint("Check the proxy's host, and this machine's resolver.")
+    .with_source(Arc::new(error.clone()))
 }
 
 /// Attempts to connect that overlap: the first to succeed wins, and the others are closed before
@@ -127,35 +295,6 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// So long from now; a time that no clock can tell is as good as none.
-fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or(now + NEVER)
-}
-
-/// The addresses that the source address can reach.
-fn reachable(
-    config: &ClientConfig,
-    mut addresses: Vec<SocketAddr>,
-) -> Result<Vec<SocketAddr>, Error> {
-    let Some(source) = config.source_address else {
-        return Ok(addresses);
-    };
-    addresses.retain(|address| address.is_ipv6() == source.is_ipv6());
-    if addresses.is_empty() {
-        return Err(Error::new(
-            Category::Usage,
-            Stage::Connect,
-            Party::Caller,
-            format!(
-                "{} has no address of the same family as the source address {source}",
-                config.host
-            ),
-        ));
-    }
-    Ok(addresses)
-}
-
 async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -168,49 +307,6 @@ async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
             .map_err(|error| unbound(source, &error))?;
     }
     socket.connect(address).await
-}
-
-fn failure(
-    config: &ClientConfig,
-    failures: &[(SocketAddr, io::Error)],
-    unanswered: &[SocketAddr],
-) -> Error {
-    let all = |kind| {
-        let mut kinds = failures.iter().map(|(_, error)| error.kind());
-        unanswered.is_empty() && kinds.all(|found| found == kind)
-    };
-    let (category, stage, party) = if all(io::ErrorKind::ConnectionReset) {
-        // It was connected, and reset before this side could look.
-        match config.session.security {
-            Security::Implicit => (Category::Tls, Stage::Handshake, Party::Server),
-            Security::StartTls | Security::Opportunistic | Security::Plaintext => {
-                (Category::ConnectionLost, Stage::Greeting, Party::Network)
-            }
-        }
-    } else if unanswered.is_empty() && !all(io::ErrorKind::TimedOut) {
-        (Category::ConnectionRefused, Stage::Connect, Party::Server)
-    } else {
-        (Category::ConnectionTimeout, Stage::Connect, Party::Network)
-    };
-    let mut message = format!("no connection to {} on port {}", config.host, config.port);
-    let mut separator = ": ";
-    for (address, error) in failures {
-        let _ = write!(message, "{separator}{address}: {}", describe(error));
-        separator = "; ";
-    }
-    for address in unanswered {
-        let seconds = config.connect_timeout.as_secs_f32();
-        let _ = write!(
-            message,
-            "{separator}{address}: no answer within {seconds} seconds"
-        );
-        separator = "; ";
-    }
-    let error = Error::new(category, stage, party, message).with_hint(hint(config.port));
-    match failures.last() {
-        Some((_, last)) => error.with_source(Arc::new(io::Error::new(last.kind(), describe(last)))),
-        None => error,
-    }
 }
 
 fn describe(error: &io::Error) -> String {
@@ -350,7 +446,7 @@ mod tests {
         ] {
             let config = ClientConfig::new("mx.example.org", security);
             let failures: Vec<_> = failures.iter().map(|kind| (one, (*kind).into())).collect();
-            let error = failure(&config, &failures, unanswered);
+            let error = Dial::to_server(&config, Instant::now()).failure(&failures, unanswered);
             let found = (error.category(), error.stage());
             assert_eq!(found, (category, stage), "{failures:?} {unanswered:?}");
         }
@@ -418,7 +514,7 @@ mod tests {
         let mut race = Race::new(addresses, |_| async { Err::<(), _>(refused()) });
         assert_eq!(race.run().await, None);
         let config = ClientConfig::new("mx.example.org", Security::StartTls);
-        let error = failure(&config, &race.failures, &[]);
+        let error = Dial::to_server(&config, Instant::now()).failure(&race.failures, &[]);
         assert_eq!(error.category(), Category::ConnectionRefused);
         assert_eq!(error.stage(), Stage::Connect);
         for part in [
@@ -432,13 +528,18 @@ mod tests {
         }
     }
 
+    async fn dial(config: &ClientConfig) -> Error {
+        let dial = Dial::to_server(config, deadline(config.connect_timeout));
+        dial.connect().await.unwrap_err()
+    }
+
     #[tokio::test]
     async fn a_port_where_nothing_listens_is_refused() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let config = ClientConfig::new("127.0.0.1", Security::StartTls).with_port(port);
-        let error = dial(&config).await.unwrap_err();
+        let error = dial(&config).await;
         assert_eq!(error.category(), Category::ConnectionRefused);
         assert!(error.hint().is_some());
     }
@@ -447,7 +548,7 @@ mod tests {
     async fn a_source_address_of_another_family_is_the_callers_mistake() {
         let config = ClientConfig::new("127.0.0.1", Security::StartTls)
             .with_source_address("::1".parse().unwrap());
-        let error = dial(&config).await.unwrap_err();
+        let error = dial(&config).await;
         assert_eq!(error.category(), Category::Usage);
     }
 }

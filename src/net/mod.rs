@@ -7,7 +7,8 @@
 //! recipient list cannot deadlock, and a refusal in the middle of a message is seen at once.
 //!
 //! Reading order: `client` (what callers hold), `shared` (what handles and driver have in common),
-//! `driver`, `transport`, then `resolve` and `connect`, then `tls` with its parts.
+//! `driver`, `transport`, then `route` (the ways to a server) with `resolve`, `policy`, `connect` and
+//! `tunnel`, then `tls` with its parts.
 //!
 //! What is decided here is how octets travel, never which: that is the engine's.
 
@@ -21,12 +22,16 @@ mod connect;
 mod driver;
 #[cfg(feature = "tls")]
 mod handshake;
+mod policy;
+pub(crate) mod proxy;
 mod resolve;
+mod route;
 mod shared;
 #[cfg(feature = "tls")]
 mod tls;
 mod trace;
 mod transport;
+mod tunnel;
 #[cfg(feature = "tls")]
 mod verify;
 
@@ -38,5 +43,8 @@ use handshake as secure;
 pub use client::Connecting;
 pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
+pub use policy::AddressPolicy;
+pub use proxy::{Proxy, ProxyError};
+pub use route::Route;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfigError, TlsOptions, Trust};

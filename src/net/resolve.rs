@@ -54,7 +54,7 @@ pub(super) fn timed_out(host: &str) -> Error {
 }
 
 /// An address where a name may stand, in brackets or without.
-fn literal(host: &str) -> Option<IpAddr> {
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))

@@ -135,19 +135,24 @@ impl Dialogue {
         self.recent.to_text()
     }
 
+    /// The text without its secrets, if it has any. Servers shorten what they repeat, so the
+    /// beginning of a long secret is enough to know it by.
     fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut masked: Option<Vec<u8>> = None;
         for secret in &self.secrets {
+            let beginning = &secret[..secret.len().min(RECOGNISED)];
             let text = masked.as_deref().unwrap_or(text);
-            let Some(first) = memmem::find(text, secret) else {
+            let Some(first) = memmem::find(text, beginning) else {
                 continue;
             };
             let mut out = text[..first].to_vec();
             let mut rest = &text[first..];
-            while let Some(at) = memmem::find(rest, secret) {
+            while let Some(at) = memmem::find(rest, beginning) {
                 out.extend_from_slice(&rest[..at]);
                 out.extend_from_slice(MASK.as_bytes());
-                rest = &rest[at + secret.len()..];
+                let repeated = rest[at..].iter().zip(secret.iter());
+                let length = repeated.take_while(|(seen, known)| seen == known).count();
+                rest = &rest[at + length..];
             }
             out.extend_from_slice(rest);
             masked = Some(out);
@@ -214,6 +219,9 @@ fn printable(line: &[u8]) -> String {
     text
 }
 
+/// Octets of a secret by which it is known: so many are hardly there by chance.
+const RECOGNISED: usize = 16;
+
 /// Octets shown of what is no reply.
 const LINE: usize = 200;
 
@@ -249,6 +257,9 @@ mod tests {
         dialogue.hide_octets(b"5.7");
         let masked = dialogue.mask(reply("535 5.7.8 not 5.7\r\n"));
         assert_eq!(masked.to_string(), "535 5.7.8 not ****");
+        dialogue.hide_octets(b"AGFsaWNlADUgdGFibGVzIGFuZCBjaGFpcnM=");
+        let masked = dialogue.mask(reply("500 AUTH PLAIN AGFsaWNlADUgdGFibGVzIGFu...\r\n"));
+        assert_eq!(masked.text(), "AUTH PLAIN ****...");
         let untouched = dialogue.mask(reply("535 no\r\n"));
         assert_eq!(untouched.text(), "no");
     }

@@ -44,6 +44,14 @@ pub(crate) fn early(stage: Stage, reply: Reply, link: &Link) -> Error {
         .with_reply(reply)
 }
 
+/// A reply that neither grants nor refuses what was asked.
+pub(crate) fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
+    let verb = stage_verb(stage);
+    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
+    link.error(Category::Protocol, stage, Party::Server, message)
+        .with_reply(reply)
+}
+
 /// A reply to nothing. A server that closes an idle connection announces it so.
 pub(crate) fn unasked(stage: Stage, reply: Reply, link: &Link) -> Error {
     let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
@@ -112,6 +120,40 @@ pub(crate) fn half_sent(link: &Link) -> Error {
     let stage = link.stage();
     link.error(Category::ConnectionLost, stage, Party::Caller, message)
         .with_hint("What else was to go over this connection can be sent over another.")
+}
+
+/// What ended the connection, for a message that was sent to its end: whatever it was, the reply was
+/// lost by it.
+pub(crate) fn in_doubt(error: &Error) -> Error {
+    let hint = "The server may have the message: find out before it is sent again.";
+    match error.category() {
+        Category::ConnectionLost | Category::ConnectionTimeout => error.clone(),
+        Category::Dns
+        | Category::ConnectionRefused
+        | Category::EncryptionMismatch
+        | Category::StartTlsUnavailable
+        | Category::Certificate
+        | Category::Tls
+        | Category::Authentication
+        | Category::AuthUnavailable
+        | Category::SenderRefused
+        | Category::RecipientRefused
+        | Category::MessageRefused
+        | Category::RateLimited
+        | Category::Temporary
+        | Category::Protocol
+        | Category::Usage => {
+            let message = format!("the reply to the message was lost: {}", error.message());
+            Error::new(
+                Category::ConnectionLost,
+                Stage::Body,
+                error.party(),
+                message,
+            )
+            .with_progress(error.progress().clone())
+        }
+    }
+    .with_hint(hint)
 }
 
 /// The connection takes nothing more.

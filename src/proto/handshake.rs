@@ -18,6 +18,7 @@ use super::config::{Config, Context, Login, Security};
 use super::dialogue::Dialogue;
 use super::event::Event;
 use super::extensions::Extensions;
+use super::fault;
 use super::link::{Expect, Link};
 use super::refusal::{Channel, Circumstances, LoginState, refusal};
 use super::reply::{Class, Reply};
@@ -195,7 +196,7 @@ fn greeted(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant)
             say_ehlo(link, progress, now)
         }
         400.. => refused(Stage::Greeting, &reply, link, progress),
-        _ => Step::Broken(unexpected(Stage::Greeting, "220", reply, link)),
+        _ => Step::Broken(fault::unexpected(Stage::Greeting, "220", reply, link)),
     }
 }
 
@@ -214,7 +215,7 @@ fn offered(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant)
             });
             after_ehlo(link, progress, now)
         }
-        Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
+        Class::Intermediate => Step::Broken(fault::unexpected(Stage::Ehlo, "250", reply, link)),
         Class::Transient => refused(Stage::Ehlo, &reply, link, progress),
         Class::Permanent if !(500..510).contains(&reply.code().number()) => {
             refused(Stage::Ehlo, &reply, link, progress)
@@ -258,7 +259,7 @@ fn greeted_back(reply: Reply, link: &mut Link, progress: &Progress) -> Step {
             });
             Step::Ready
         }
-        Class::Intermediate => Step::Broken(unexpected(Stage::Ehlo, "250", reply, link)),
+        Class::Intermediate => Step::Broken(fault::unexpected(Stage::Ehlo, "250", reply, link)),
         Class::Transient | Class::Permanent => refused(Stage::Ehlo, &reply, link, progress),
     }
 }
@@ -298,7 +299,7 @@ fn upgrade(reply: Reply, link: &mut Link, progress: &Progress, now: Instant) -> 
             | Security::Implicit
             | Security::Plaintext => refused(Stage::StartTls, &reply, link, progress),
         },
-        _ => Step::Broken(unexpected(Stage::StartTls, "220", reply, link)),
+        _ => Step::Broken(fault::unexpected(Stage::StartTls, "220", reply, link)),
     }
 }
 
@@ -397,13 +398,6 @@ fn refused(stage: Stage, reply: &Reply, link: &Link, progress: &Progress) -> Ste
     } else {
         Step::Fail(error)
     }
-}
-
-fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
-    let verb = super::command::stage_verb(stage);
-    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
-    link.error(Category::Protocol, stage, Party::Server, message)
-        .with_reply(reply)
 }
 
 fn unasked(link: &Link) -> Error {

@@ -264,12 +264,12 @@ impl Link {
     }
 
     /// Takes the head: it was answered.
-    pub(crate) fn answered(&mut self, now: Instant) -> Option<Expect> {
-        let expected = self.expected.pop_front()?;
-        self.unanswered -= expected.length;
-        self.waiting_since = None;
-        self.start_waiting(now);
-        Some(expected.what)
+    pub(crate) fn answered(&mut self, now: Instant) {
+        if let Some(expected) = self.expected.pop_front() {
+            self.unanswered -= expected.length;
+            self.waiting_since = None;
+            self.start_waiting(now);
+        }
     }
 
     /// Whether anything is expected.

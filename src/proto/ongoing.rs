@@ -248,19 +248,16 @@ impl Transaction {
         }
     }
 
-    /// The connection is over.
-    pub(super) fn close(&mut self, body_is_sent: bool, error: &Error) {
+    /// The connection is over. Where the message was sent to its end, there is a doubt.
+    pub(super) fn close(&mut self, doubt: Option<&Error>, error: &Error) {
         self.give_up();
         for slot in &mut self.slots {
-            match slot {
-                Slot::Taken if body_is_sent => {
-                    *slot = Slot::Decided(Verdict::InDoubt(error.clone()));
-                }
-                Slot::Taken | Slot::Waiting => {
-                    *slot = Slot::Decided(Verdict::NotSent(error.clone()));
-                }
-                Slot::Decided(_) => {}
-            }
+            let verdict = match (&slot, doubt) {
+                (Slot::Decided(_), _) => continue,
+                (Slot::Taken, Some(doubt)) => Verdict::InDoubt(doubt.clone()),
+                (Slot::Taken | Slot::Waiting, _) => Verdict::NotSent(error.clone()),
+            };
+            *slot = Slot::Decided(verdict);
         }
     }
 

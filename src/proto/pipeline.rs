@@ -229,13 +229,14 @@ impl Pipeline {
 
     /// The connection is over: every transaction gets its verdicts, and its event.
     pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
+        let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
             let sent = matches!(
                 (&transaction.fate, &transaction.step),
                 (Fate::Open, Step::Ended)
             ) && link.body_is_sent(transaction.id);
-            transaction.close(sent, error);
+            transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }
         self.cursor = self.next_id;
@@ -411,7 +412,7 @@ impl Pipeline {
                 transaction.was_opened();
                 Flow::Continue
             }
-            Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
+            Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
             Class::Transient | Class::Permanent => {
                 if refused_for_place {
                     self.behind = BehindMessage::Wait;
@@ -441,7 +442,7 @@ impl Pipeline {
         };
         // Left unanswered, so that its recipient has a verdict when the connection closes.
         if reply.code().class() == Class::Intermediate {
-            return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
+            return Flow::Close(fault::unexpected(Stage::Rcpt, "250", reply, link));
         }
         transaction.outstanding -= 1;
         transaction.unanswered -= 1;
@@ -495,7 +496,7 @@ impl Pipeline {
         match (reply.code().number(), reply.code().class()) {
             (354, _) => transaction.data_invited(link, now),
             (_, Class::Completed | Class::Intermediate) => {
-                Flow::Close(unexpected(Stage::Data, "354", reply, link))
+                Flow::Close(fault::unexpected(Stage::Data, "354", reply, link))
             }
             (_, Class::Transient | Class::Permanent) => {
                 if matches!(transaction.fate, Fate::Open) {
@@ -514,8 +515,8 @@ impl Pipeline {
         match reply.code().class() {
             // Neither taken nor refused: the server may have it, and may still read text.
             Class::Intermediate => {
-                let error = unexpected(Stage::Body, "250", reply, link);
-                transaction.doubt(&error);
+                let error = fault::unexpected(Stage::Body, "250", reply, link);
+                transaction.doubt(&fault::in_doubt(&error));
                 return Flow::Close(error);
             }
             Class::Completed => transaction.accept(&reply),
@@ -582,11 +583,4 @@ fn is_over_limit(reply: &Reply) -> bool {
         .enhanced()
         .is_some_and(|code| matches!((code.subject(), code.detail()), (2, 2 | 3) | (3, 1 | 4)));
     matches!(reply.code().number(), 452 | 552) && !full
-}
-
-fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
-    let verb = super::command::stage_verb(stage);
-    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
-    link.error(Category::Protocol, stage, Party::Server, message)
-        .with_reply(reply)
 }

@@ -3,6 +3,7 @@
 //! What is absent here, and held absent by a test: sockets, clocks, tasks, files, the environment.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -31,8 +32,7 @@ use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
 /// ```
 ///
 /// It takes octets in any pieces and in time linear in their number, and answers all commands of one
-/// piece in one write.
-#[derive(Debug)]
+/// piece in one write. `Debug` shows neither credentials nor mail.
 pub struct Session {
     plan: Arc<Plan>,
     connection: u64,
@@ -623,6 +623,15 @@ impl Session {
     fn end(&mut self, action: Action) {
         self.voice.end(action);
         self.phase = Phase::Over;
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("connection", &self.connection)
+            .field("authenticated", &self.authenticated)
+            .finish_non_exhaustive()
     }
 }
 

@@ -337,15 +337,27 @@ impl Server {
             return self.say("554 5.5.1 no valid recipients");
         }
         if self.is_refused() {
-            return self.refuse();
+            self.refuse();
+        } else {
+            self.stored.push(Stored {
+                reverse_path: transaction.reverse_path,
+                recipients: transaction.recipients,
+                content,
+                declared_size: transaction.declared_size,
+            });
+            self.say("250 2.0.0 queued");
         }
-        self.stored.push(Stored {
-            reverse_path: transaction.reverse_path,
-            recipients: transaction.recipients,
-            content,
-            declared_size: transaction.declared_size,
-        });
-        self.say("250 2.0.0 queued");
+        if self.character.offers.contains(&NOTHING_BEHIND) {
+            self.refuse_what_is_behind();
+        }
+    }
+
+    /// As Haraka does: each command that came in one flight with the message, 503.
+    fn refuse_what_is_behind(&mut self) {
+        while let Some(end) = self.input.iter().position(|&octet| octet == b'\n') {
+            self.input.drain(..=end);
+            self.say("503 5.5.1 not now");
+        }
     }
 
     fn is_refused(&mut self) -> bool {
@@ -374,6 +386,9 @@ impl Server {
         self.say("500 5.5.2 what");
     }
 }
+
+/// Among the offers, the mark of a server that takes nothing behind a message.
+pub(crate) const NOTHING_BEHIND: &str = "X-NOTHING-BEHIND";
 
 /// The path of `MAIL FROM:<path> …`: no space before the bracket.
 fn path_of<'a>(line: &'a str, start: &str) -> Option<&'a str> {

@@ -10,7 +10,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 
 use crate::bench::{Action, Bench, Form, Mail, credentials};
-use crate::model::{Character, decode, loose_end};
+use crate::model::{Character, NOTHING_BEHIND, decode, loose_end};
 use crate::oracles::{
     Conversation, LogIn, Way, canonical, converse, cut_anyhow, replay, stays_in_its_line,
 };
@@ -233,8 +233,13 @@ fn conversation() -> impl Strategy<Value = Conversation> {
         select(vec![0, 0, 3]),
     );
     let offers = proptest::sample::subsequence(
-        vec!["PIPELINING", "SIZE 100000", "ENHANCEDSTATUSCODES"],
-        0..=3,
+        vec![
+            "PIPELINING",
+            "SIZE 100000",
+            "ENHANCEDSTATUSCODES",
+            NOTHING_BEHIND,
+        ],
+        0..=4,
     );
     (
         server,

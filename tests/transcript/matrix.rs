@@ -375,7 +375,7 @@ const TABLE: [(Stage, Fault, &str, Rest); 60] = [
     (
         Stage::Body,
         Garbage,
-        "finished 0 in-doubt protocol body",
+        "finished 0 in-doubt connection-lost body",
         Nothing,
     ),
     // Whatever becomes of QUIT is success.

@@ -389,3 +389,15 @@ fn the_transcript_shows_no_credentials() {
         ]
     );
 }
+
+#[test]
+fn debug_shows_no_credentials_not_even_half_of_them() {
+    let mut session = session(clear());
+    // base64 of NUL, alice, NUL, password; its line has not ended.
+    session.receive(b"EHLO x.test\r\nAUTH PLAIN AGFsaWNlAHBhc3N3b3Jk");
+    let octets: Vec<String> = b"AGFsaWNl".iter().map(ToString::to_string).collect();
+    for shown in [format!("{session:?}"), format!("{session:#?}")] {
+        assert!(!shown.contains("AGFsaWNl"), "{shown}");
+        assert!(!shown.contains(&octets.join(", ")), "{shown}");
+    }
+}

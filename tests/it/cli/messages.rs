@@ -113,6 +113,18 @@ async fn a_large_file_is_streamed_and_normalised() {
 }
 
 #[tokio::test]
+async fn the_verdict_on_a_large_file_does_not_wait_for_the_good_bye() {
+    let server = Server::with_fault("stall@quit").await;
+    let file = server.file("large.eml", "Subject: large\r\n".repeat(100_000));
+    let run = server
+        .send_files(&[&file], &["--timeout", "3", "--encryption", "none"])
+        .await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let elapsed = run.json()["elapsed_ms"].as_f64().expect("milliseconds");
+    assert!(elapsed < 3000.0, "{elapsed} ms");
+}
+
+#[tokio::test]
 async fn several_messages_go_over_one_connection_with_a_document_each() {
     let options = Options::default().with_fault("reply@body#2=554 5.6.0 no".parse().unwrap());
     let server = Server::start(options).await;

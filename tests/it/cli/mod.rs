@@ -5,6 +5,7 @@ mod login;
 mod messages;
 mod protection;
 mod screen;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

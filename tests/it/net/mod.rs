@@ -4,10 +4,16 @@
 mod login;
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
+pub(crate) mod proxies;
+#[cfg(feature = "sandbox")]
+mod proxy;
+#[cfg(feature = "sandbox")]
 mod server;
 pub(crate) mod shape;
 mod stream;
 mod task;
+#[cfg(feature = "sandbox")]
+mod ways;
 
 use ehlo::{BareNewlines, ClientConfig, Content, Envelope, Mailbox, Security};
 

@@ -1,0 +1,9 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    if let Err(problem) = ehlo_fuzz::dialogue(input) {
+        panic!("{problem}");
+    }
+});
