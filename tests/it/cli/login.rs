@@ -25,7 +25,7 @@ async fn a_token_is_taken_from_the_environment_or_a_file_and_never_shown() {
             let more = ["--username", "jo", "--trace", &trace];
             let run = server.send(&[&source[..], &more].concat()).await;
             assert_eq!(run.code, 0, "{}", run.all());
-            assert_eq!(run.json()["session"]["auth"], mechanism.as_str());
+            assert_eq!(run.json()["server"]["auth"], mechanism.as_str());
             let trace = std::fs::read_to_string(trace).unwrap();
             assert!(trace.contains("AUTH "), "{trace}");
             for text in [&trace, &run.stdout, &run.stderr] {
