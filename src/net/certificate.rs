@@ -1,4 +1,4 @@
-//! What a certificate says, for people.
+//! What a certificate says, for people, and its digest for channel binding.
 
 use std::net::IpAddr;
 
@@ -107,6 +107,23 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 5929 §4.1.
+    #[test]
+    #[cfg(feature = "sandbox")]
+    fn the_end_point_is_a_digest_by_the_hash_of_the_signature() {
+        let made = |algorithm| {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let params = rcgen::CertificateParams::new(vec!["mx.example.org".into()]);
+            params.unwrap().self_signed(&key).unwrap().der().to_vec()
+        };
+        let sha256 = made(&rcgen::PKCS_ECDSA_P256_SHA256);
+        assert_eq!(end_point(&sha256), Some(Sha256::digest(&sha256).to_vec()));
+        let sha384 = made(&rcgen::PKCS_ECDSA_P384_SHA384);
+        assert_eq!(end_point(&sha384), Some(Sha384::digest(&sha384).to_vec()));
+        assert_eq!(end_point(&made(&rcgen::PKCS_ED25519)), None);
+        assert_eq!(end_point(b"no certificate"), None);
+    }
 
     #[test]
     fn seconds_become_a_date() {

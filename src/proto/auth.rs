@@ -246,6 +246,13 @@ impl Refused {
             Known::External if permanent => error.with_hint(
                 "Check that the server knows the client certificate, and allows this user to it.",
             ),
+            // With the same password no other mechanism is tried unasked.
+            Known::ScramSha256Plus | Known::ScramSha256 | Known::CramMd5 if permanent => error
+                .with_hint(
+                    "Check user name and password. Some servers list this mechanism without \
+                     having what it needs of the account: if the password is right, allow only \
+                     another, such as PLAIN.",
+                ),
             Known::ScramSha256Plus
             | Known::ScramSha256
             | Known::OAuthBearer
