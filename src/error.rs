@@ -53,6 +53,11 @@ impl Error {
         }))
     }
 
+    /// With another sentence, where more is known.
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Self {
+        self.change(|inner| inner.message = message.into())
+    }
+
     /// With what to do next, as one sentence.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.change(|inner| inner.hint = Some(hint.into()))

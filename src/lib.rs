@@ -84,6 +84,10 @@
 //!   get the message.
 //! - **`<` and `>` are refused in addresses even within quotes**, where the grammar has them: nobody
 //!   uses them, and servers that search for the path's end can be led astray.
+//! - **The strongest mechanism that the credentials allow is used, and no second one with the same
+//!   secret**: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN and CRAM-MD5 for a password; OAUTHBEARER
+//!   and XOAUTH2 for a token; EXTERNAL for a client certificate. In clear only SCRAM is used unasked.
+//!   A server that cannot prove by SCRAM that it knows the password is not believed.
 //! - **Control characters are refused in credentials**; every other character is a password's own
 //!   business, since SASL carries it in base64.
 //! - **A failed TLS handshake, and an end right after it, are `tls` failures of the stage

@@ -144,7 +144,7 @@ pub(crate) enum Encryption {
 #[derive(Args)]
 #[command(next_help_heading = "Log-in")]
 pub(crate) struct LoginArguments {
-    /// Name of the account; with one of the next three options
+    /// Name of the account; with one of the next five options
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
     /// Environment variable that holds the password
@@ -156,10 +156,17 @@ pub(crate) struct LoginArguments {
     /// Read the password from standard input
     #[arg(long, group = "password")]
     pub(crate) password_stdin: bool,
-    /// Use only these SASL mechanisms, in this order
+    /// Environment variable that holds an OAuth 2.0 access token
+    #[arg(long, value_name = "VAR", group = "password")]
+    pub(crate) token_env: Option<String>,
+    /// File that holds an OAuth 2.0 access token; one line end after it is dropped
+    #[arg(long, value_name = "FILE", group = "password")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Use only these SASL mechanisms, in this order, of SCRAM-SHA-256-PLUS, SCRAM-SHA-256,
+    /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password travel without TLS, readable on the way
+    /// Let the password or token travel without TLS, readable on the way
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
 }
@@ -184,6 +191,12 @@ pub(crate) struct TlsArguments {
     /// Accept exactly the certificate with this SHA-256 fingerprint
     #[arg(long, value_name = "HEX", conflicts_with_all = ["insecure", "ca_file", "roots"])]
     pub(crate) pin_sha256: Option<String>,
+    /// File with a certificate of this client, and those that it was signed by
+    #[arg(long, value_name = "PEM", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// File with its private key
+    #[arg(long, value_name = "PEM", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
     /// The system's, or Mozilla's [default: native, webpki if it has none]
     #[arg(long, value_name = "native|webpki", hide_possible_values = true)]
     pub(crate) roots: Option<Roots>,
@@ -240,12 +253,19 @@ pub(crate) struct SandboxArguments {
     /// Take no mail before a log-in
     #[arg(long)]
     pub(crate) require_auth: bool,
+    /// SASL mechanisms on offer, of those of 'ehlo send' [default: PLAIN,LOGIN]
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
+    pub(crate) auth: Vec<String>,
     /// A way to misbehave; may be given many times (see below)
     #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Vec<String>,
     /// Write the server's certificate here, for --ca-file
     #[arg(long, value_name = "FILE")]
     pub(crate) write_ca: Option<PathBuf>,
+    /// Write a client's certificate for alice and its key here, for --client-cert, --client-key and
+    /// --auth EXTERNAL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_client: Option<PathBuf>,
 }
 
 const TOP_EXAMPLES: &str = "\
@@ -264,6 +284,9 @@ Examples:
   A finished message as it is, to two recipients, all or nothing:
     ehlo send --server smtps://mail.example.org --from jo@example.org \\
          --to ann@example.com --to bob@example.com --all-or-nothing --message letter.eml
+  By an OAuth 2.0 access token, from a file that is kept fresh by something else:
+    ehlo send --server smtp://jo@mail.example.org --token-file token \\
+         --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
   To a server on this machine, without TLS, with the dialogue and a result for a script:
     ehlo send --host localhost --encryption none --from jo@example.org \\
          --to ann@example.com --message - --trace dialogue.txt --json < letter.eml
@@ -283,7 +306,8 @@ Faults:
           reply=REPLY, delay=SECONDS
     STEP  greeting, ehlo, starttls, handshake, auth, mail, rcpt, data, content, body, rset, quit
     #N    only the n-th time; with mail and rcpt, :ADDRESS only for that address
-  split, refuse-behind-body, close-pipelined
+  split, refuse-behind-body, close-pipelined,
+  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations
   banner=imap | pop3 | http | ssh | ftp | tls
 
 Examples:

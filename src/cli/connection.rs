@@ -56,7 +56,7 @@ impl Setup {
 
     async fn built_in(arguments: &ConnectionArguments, tls: TlsOptions) -> Result<Self, Failure> {
         let login = &arguments.login;
-        if login.username.is_some() || login.has_password() {
+        if login.username.is_some() || login.has_password() || login.has_token() {
             return Err(Failure::usage(
                 "'sandbox:' has an account of its own: leave out --username and the password",
             ));
@@ -95,6 +95,16 @@ const ACCOUNT: (&str, &str) = ("me", "sandbox-password");
 impl LoginArguments {
     fn has_password(&self) -> bool {
         self.password_env.is_some() || self.password_file.is_some() || self.password_stdin
+    }
+
+    fn has_token(&self) -> bool {
+        self.token_env.is_some() || self.token_file.is_some()
+    }
+
+    /// Whether the TLS client certificate is all that logs in.
+    fn is_external(&self) -> bool {
+        let is_external = |name: &String| name.eq_ignore_ascii_case("EXTERNAL");
+        !self.auth.is_empty() && self.auth.iter().all(is_external)
     }
 }
 
@@ -220,14 +230,18 @@ async fn tls_options(arguments: &TlsArguments) -> Result<TlsOptions, Failure> {
         (None, false, Some(Roots::Webpki)) => Trust::Webpki,
         (None, false, Some(Roots::Native) | None) => Trust::Native,
     };
-    let options = TlsOptions::default().with_trust(trust);
-    let Some(path) = &arguments.ca_file else {
-        return Ok(options);
-    };
-    let pem = read(path).await?;
-    options
-        .with_ca_pem(&pem)
-        .map_err(|error| Failure::usage(format!("--ca-file {}: {error}", path.display())))
+    let mut options = TlsOptions::default().with_trust(trust);
+    if let Some(path) = &arguments.ca_file {
+        options = options
+            .with_ca_pem(&read(path).await?)
+            .map_err(|error| Failure::usage(format!("--ca-file {}: {error}", path.display())))?;
+    }
+    if let (Some(chain), Some(key)) = (&arguments.client_cert, &arguments.client_key) {
+        options = options
+            .with_client_certificate(&read(chain).await?, &read(key).await?)
+            .map_err(|error| Failure::usage(format!("--client-cert, --client-key: {error}")))?;
+    }
+    Ok(options)
 }
 
 /// 64 hexadecimal digits in any case, with or without colons.
@@ -264,7 +278,8 @@ async fn credentials(
         (Some(name), None) | (None, Some(name)) => Some(name),
         (None, None) => None,
     };
-    let password = match (&server.password, arguments.has_password()) {
+    let secret_given = arguments.has_password() || arguments.has_token();
+    let password = match (&server.password, secret_given) {
         (Some(_), true) => {
             return Err(Failure::usage("the password is given twice"));
         }
@@ -275,26 +290,42 @@ async fn credentials(
             );
             Some(password.clone())
         }
-        (None, true) => Some(password(arguments).await?),
+        (None, true) => Some(secret(arguments).await?),
         (None, false) => None,
     };
-    match (username, password) {
-        (None, None) => Ok(None),
-        (Some(username), Some(password)) => Credentials::password(username, password)
-            .map(Some)
-            .map_err(|error| Failure::usage(error.to_string())),
-        (Some(_), None) => Err(Failure::usage(
-            "the password is missing: give one of --password-env, --password-file and \
-             --password-stdin",
-        )),
-        (None, Some(_)) => Err(Failure::usage(
-            "the user name is missing: give --username, or user@ in --server",
-        )),
-    }
+    let credentials = match (username, password) {
+        (username, None) if arguments.is_external() => {
+            Credentials::external(username.map_or("", String::as_str))
+        }
+        (None, None) => return Ok(None),
+        (Some(username), Some(token)) if arguments.has_token() => {
+            Credentials::token(username, token)
+        }
+        (Some(username), Some(password)) => Credentials::password(username, password),
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "the password is missing: give one of --password-env, --password-file and \
+                 --password-stdin, or --token-env or --token-file",
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "the user name is missing: give --username, or user@ in --server",
+            ));
+        }
+    };
+    credentials
+        .map(Some)
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
-async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
-    let (source, octets) = if let Some(variable) = &arguments.password_env {
+/// The password or token.
+async fn secret(arguments: &LoginArguments) -> Result<String, Failure> {
+    let (source, octets) = if let Some(variable) = arguments
+        .password_env
+        .as_ref()
+        .or(arguments.token_env.as_ref())
+    {
         let source = format!("the variable {variable}");
         return match std::env::var(variable) {
             Ok(password) if password.is_empty() => {
@@ -308,7 +339,11 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
                 Err(Failure::usage(format!("{source} is not UTF-8")))
             }
         };
-    } else if let Some(path) = &arguments.password_file {
+    } else if let Some(path) = arguments
+        .password_file
+        .as_ref()
+        .or(arguments.token_file.as_ref())
+    {
         (format!("the file {}", path.display()), read(path).await?)
     } else {
         let octets = read_password(tokio::io::stdin()).await.map_err(|error| {

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 
 use super::args::SandboxArguments;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::{self, Ink, Tint};
-use crate::sandbox::{Auth, Fault, Happening, Line, Options, Received, Sandbox, TlsMode};
+use crate::sandbox::{
+    Auth, Fault, Happening, Line, Mechanism, Options, Received, Sandbox, TlsMode,
+};
 
 /// Runs the server, and shows what happens there.
 pub(crate) async fn run(arguments: SandboxArguments) -> Result<Exit, Failure> {
@@ -25,9 +28,14 @@ pub(crate) async fn run(arguments: SandboxArguments) -> Result<Exit, Failure> {
                 Failure::usage(format!("cannot listen on {}: {error}", arguments.listen))
             })?;
     if let Some(path) = &arguments.write_ca {
-        tokio::fs::write(path, sandbox.certificate_pem())
-            .await
-            .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
+        write(path, sandbox.certificate_pem()).await?;
+    }
+    if let Some(path) = &arguments.write_client {
+        let client = sandbox
+            .client_certificate("alice")
+            .map_err(|error| Failure::Internal(error.to_string()))?;
+        let both = [client.certificate_pem(), client.key_pem()].concat();
+        write(path, &both).await?;
     }
     introduce(&sandbox, &arguments);
     let screen = Screen {
@@ -97,6 +105,12 @@ fn options(arguments: &SandboxArguments) -> Result<Options, Failure> {
             true => Auth::Required,
             false => Auth::Optional,
         });
+    if !arguments.auth.is_empty() {
+        let mechanisms: Result<Vec<Mechanism>, _> =
+            arguments.auth.iter().map(|name| name.parse()).collect();
+        let mechanisms = mechanisms.map_err(|error| Failure::usage(format!("--auth: {error}")))?;
+        options = options.with_mechanisms(mechanisms);
+    }
     for text in &arguments.fault {
         let fault: Fault = text
             .parse()
@@ -104,6 +118,12 @@ fn options(arguments: &SandboxArguments) -> Result<Options, Failure> {
         options = options.with_fault(fault);
     }
     Ok(options)
+}
+
+async fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    tokio::fs::write(path, text)
+        .await
+        .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))
 }
 
 fn introduce(sandbox: &Sandbox, arguments: &SandboxArguments) {
@@ -125,6 +145,10 @@ fn introduce(sandbox: &Sandbox, arguments: &SandboxArguments) {
     terminal::line(format_args!(
         "  account      alice, password: password ({login})"
     ));
+    let is_bearer = |name: &String| name.to_ascii_uppercase().contains("OAUTH");
+    if arguments.auth.iter().any(is_bearer) {
+        terminal::line("  token        access-token, of alice");
+    }
     terminal::line(format_args!("  certificate  SHA-256 {fingerprint}"));
     if let Some(path) = &arguments.write_ca {
         terminal::line(format_args!("  trust        --ca-file {}", path.display()));

@@ -1,7 +1,8 @@
-//! What a certificate says, for people.
+//! What a certificate says, for people, and its digest for channel binding.
 
 use std::net::IpAddr;
 
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::rustls::crypto::hash::Hash;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -24,6 +25,26 @@ pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
         certificate.not_after = parsed.validity().not_after.timestamp();
     }
     certificate
+}
+
+/// The channel binding tls-server-end-point (RFC 5929 §4.1): a digest of the certificate by the hash
+/// function of its signature, or by SHA-256 where that is weaker. Of a signature without a hash
+/// function of its own (Ed25519) there is none.
+pub(super) fn end_point(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    Some(
+        match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
+            // md5, sha1 and sha256WithRSAEncryption, ecdsa-with-SHA1 and -SHA256
+            "1.2.840.113549.1.1.4"
+            | "1.2.840.113549.1.1.5"
+            | "1.2.840.113549.1.1.11"
+            | "1.2.840.10045.4.1"
+            | "1.2.840.10045.4.3.2" => Sha256::digest(der).to_vec(),
+            "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Sha384::digest(der).to_vec(),
+            "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Sha512::digest(der).to_vec(),
+            _ => return None,
+        },
+    )
 }
 
 /// Octets as hexadecimal digits in lower case.
@@ -86,6 +107,23 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 5929 §4.1.
+    #[test]
+    #[cfg(feature = "sandbox")]
+    fn the_end_point_is_a_digest_by_the_hash_of_the_signature() {
+        let made = |algorithm| {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let params = rcgen::CertificateParams::new(vec!["mx.example.org".into()]);
+            params.unwrap().self_signed(&key).unwrap().der().to_vec()
+        };
+        let sha256 = made(&rcgen::PKCS_ECDSA_P256_SHA256);
+        assert_eq!(end_point(&sha256), Some(Sha256::digest(&sha256).to_vec()));
+        let sha384 = made(&rcgen::PKCS_ECDSA_P384_SHA384);
+        assert_eq!(end_point(&sha384), Some(Sha384::digest(&sha384).to_vec()));
+        assert_eq!(end_point(&made(&rcgen::PKCS_ED25519)), None);
+        assert_eq!(end_point(b"no certificate"), None);
+    }
 
     #[test]
     fn seconds_become_a_date() {

@@ -196,9 +196,46 @@ impl fmt::Debug for ClientConfig {
 }
 
 /// Gives credentials when a session asks for them: to fetch a token, or to ask a person.
+///
+/// A token that was refused has most likely expired, whatever its papers say. The session asks once
+/// more, with the refusal, and logs in on the same connection:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ehlo::net::{CredentialSource, CredentialsFuture};
+/// use ehlo::proto::{Config, Login, MechanismName};
+/// use ehlo::{ClientConfig, Credentials, Reply, Security};
+///
+/// # struct Cache;
+/// # impl Cache {
+/// #     async fn token(&self) -> String { String::new() }
+/// #     async fn renewed(&self) -> String { String::new() }
+/// # }
+/// /// Holds a token, and can get a new one.
+/// struct Tokens(Arc<Cache>);
+///
+/// impl CredentialSource for Tokens {
+///     fn credentials(&self, _: MechanismName, refused: Option<Reply>) -> CredentialsFuture {
+///         let cache = Arc::clone(&self.0);
+///         Box::pin(async move {
+///             let token = match refused {
+///                 None => cache.token().await,
+///                 Some(_) => cache.renewed().await,
+///             };
+///             Credentials::token("alice@example.org", token).ok()
+///         })
+///     }
+/// }
+///
+/// let config = ClientConfig::new("mail.example.org", Security::StartTls)
+///     .with_session(Config::new(Security::StartTls).with_login(Login::Ask))
+///     .with_credential_source(Arc::new(Tokens(Arc::new(Cache))));
+/// ```
 pub trait CredentialSource: Send + Sync {
-    /// Credentials for this mechanism, or `None` to give up. `previous` is the refusal, when they
-    /// are asked for a second time.
+    /// Credentials for this mechanism, or `None` to give up. Credentials of another kind are used
+    /// with the first mechanism that takes them. `previous` is the refusal, when they are asked for
+    /// a second time.
     fn credentials(&self, mechanism: MechanismName, previous: Option<Reply>) -> CredentialsFuture;
 }
 

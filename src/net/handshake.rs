@@ -11,7 +11,7 @@ use tokio_rustls::{FallibleConnect, TlsConnector, rustls};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 
-use super::certificate::{date, facts};
+use super::certificate::{date, end_point, facts};
 use super::config::ClientConfig;
 use super::tls::Prepared;
 use super::verify::{PinMismatch, is_authoritys_own};
@@ -287,13 +287,21 @@ fn session<S>(stream: &TlsStream<Recorder<S>>, prepared: &Prepared) -> TlsSessio
     if let Some([end_entity, ..]) = connection.peer_certificates() {
         session = session.with_certificate(facts(end_entity, prepared.sha256));
     }
-    if version == Some(ProtocolVersion::TLSv1_3)
-        && let Ok(binding) =
-            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
-    {
-        session = session.with_binding(ChannelBinding::TlsExporter(binding));
+    // RFC 9266 §4: with TLS 1.2 the exporter is unique only with an extended master secret.
+    let binding = match version {
+        Some(ProtocolVersion::TLSv1_3) => connection
+            .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+            .ok()
+            .map(ChannelBinding::TlsExporter),
+        Some(_) | None => connection
+            .peer_certificates()
+            .and_then(|chain| end_point(chain.first()?))
+            .map(ChannelBinding::TlsServerEndPoint),
+    };
+    match binding {
+        Some(binding) => session.with_binding(binding),
+        None => session,
     }
-    session
 }
 
 /// Why a handshake failed. What the server said first decides, where it was not TLS.

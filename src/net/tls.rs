@@ -7,8 +7,8 @@ use tokio_rustls::rustls;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::{Hash, HashAlgorithm};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, RootCertStore};
 
 use super::verify;
@@ -22,7 +22,14 @@ use crate::proto::session::Verification;
 pub struct TlsOptions {
     trust: Trust,
     extra_roots: Vec<CertificateDer<'static>>,
+    client: Option<Arc<ClientIdentity>>,
     prepared: Arc<OnceLock<Prepared>>,
+}
+
+/// What the client shows of itself.
+struct ClientIdentity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
 }
 
 impl TlsOptions {
@@ -54,6 +61,31 @@ impl TlsOptions {
             return Err(TlsConfigError::NoCertificate);
         }
         self.extra_roots.append(&mut roots);
+        self.prepared = Arc::default();
+        Ok(self)
+    }
+
+    /// With a certificate of the client's own, which it shows where the server asks for one: its
+    /// chain, the own one first, and its key, both in PEM. To log in by it, give
+    /// [`Credentials::external`](crate::Credentials::external) too.
+    ///
+    /// # Errors
+    /// No certificate, no key, or one that cannot be read. Whether the two belong together shows
+    /// when they are used.
+    pub fn with_client_certificate(
+        mut self,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+    ) -> Result<Self, TlsConfigError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain_pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| TlsConfigError::Pem(pem_problem(&error)))?;
+        if chain.is_empty() {
+            return Err(TlsConfigError::NoCertificate);
+        }
+        // The parser's own errors may quote what it read.
+        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| TlsConfigError::Key)?;
+        self.client = Some(Arc::new(ClientIdentity { chain, key }));
         self.prepared = Arc::default();
         Ok(self)
     }
@@ -98,8 +130,13 @@ impl TlsOptions {
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier.map_err(unusable)?)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier.map_err(unusable)?);
+        let config = match &self.client {
+            None => config.with_no_client_auth(),
+            Some(client) => config
+                .with_client_auth_cert(client.chain.clone(), client.key.clone_key())
+                .map_err(unusable)?,
+        };
         let prepared = Prepared {
             config: Arc::new(config),
             sha256,
@@ -127,6 +164,7 @@ impl fmt::Debug for TlsOptions {
         f.debug_struct("TlsOptions")
             .field("trust", &self.trust)
             .field("extra_roots", &self.extra_roots.len())
+            .field("client_certificate", &self.client.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -148,7 +186,7 @@ pub enum Trust {
     Off,
 }
 
-/// Certificates that cannot serve as roots.
+/// Certificates or a key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsConfigError {
@@ -158,6 +196,8 @@ pub enum TlsConfigError {
     NoCertificate,
     /// One of the certificates cannot be read.
     Certificate(String),
+    /// There is no private key in the PEM text, or it cannot be read.
+    Key,
 }
 
 impl fmt::Display for TlsConfigError {
@@ -166,6 +206,7 @@ impl fmt::Display for TlsConfigError {
             Self::Pem(why) => write!(f, "the PEM text is broken: {why}"),
             Self::NoCertificate => f.write_str("there is no certificate in the PEM text"),
             Self::Certificate(why) => write!(f, "a certificate cannot be read: {why}"),
+            Self::Key => f.write_str("there is no private key in the PEM text"),
         }
     }
 }

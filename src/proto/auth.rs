@@ -10,15 +10,25 @@ use super::config::{Config, InitialResponse, PlaintextAuth};
 use super::extensions::Extensions;
 use super::link::{Expect, Link, fits_auth_line};
 use super::reply::{Class, Reply};
-use super::sasl::{self, Credentials, Mechanism, MechanismName, Starts};
+use super::sasl::{Binding, Credentials, Exposure, Known, Mechanism, MechanismError};
+use super::sasl::{MechanismName, Starts};
+use super::session::{ChannelBinding, TlsSession};
 use crate::error::{Category, Error, Party, Stage};
 
-/// The mechanisms that may be tried, the next one first.
+/// The mechanisms that may be tried, whatever kind of credentials they need. There is always one.
 pub(crate) struct Selection {
-    mechanism: MechanismName,
-    others: Vec<MechanismName>,
+    preferred: Candidate,
+    others: Vec<Candidate>,
+    binding: ChannelBinding,
     /// How often credentials were refused.
     attempt: Attempt,
+}
+
+/// A mechanism that configuration and server have in common.
+#[derive(Clone)]
+struct Candidate {
+    name: MechanismName,
+    known: Known,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,61 +39,110 @@ enum Attempt {
 }
 
 impl Selection {
-    /// What configuration and server have in common.
+    /// What configuration and server have in common; with credentials, what they can be used with.
     pub(crate) fn new(
         config: &Config,
         extensions: &Extensions,
-        tls: bool,
+        tls: Option<&TlsSession>,
+        credentials: Option<&Credentials>,
     ) -> Result<Self, NoMechanism> {
         let offered: Vec<_> = extensions.auth_mechanisms().collect();
         if offered.is_empty() {
             return Err(NoMechanism::NotOffered);
         }
-        let common = config
-            .mechanisms
-            .iter()
-            .filter(|name| name.is_known() && offered.contains(name))
-            .cloned();
-        let mut common: Vec<_> = common.collect();
-        if common.is_empty() {
+        let binding = tls.map(|tls| tls.binding.clone()).unwrap_or_default();
+        let mut candidates = Vec::new();
+        for name in &config.mechanisms {
+            let Some(known) = name.known() else { continue };
+            let bindable = known != Known::ScramSha256Plus || binding != ChannelBinding::None;
+            let usable = credentials.is_none_or(|credentials| known.takes(credentials));
+            if offered.contains(name) && bindable && usable {
+                let name = name.clone();
+                candidates.push(Candidate { name, known });
+            }
+        }
+        if candidates.is_empty() {
             return Err(NoMechanism::NoneInCommon(offered));
         }
-        // Both known mechanisms show the password to whoever listens.
-        if !tls && config.plaintext_auth == PlaintextAuth::Refuse {
-            return Err(NoMechanism::OnlyInClear);
+        if tls.is_none() {
+            // What hides the secret first; the order of the caller within.
+            candidates.sort_by_key(|candidate| candidate.known.exposure());
+            if config.plaintext_auth == PlaintextAuth::Refuse {
+                candidates.retain(|candidate| candidate.known.exposure() == Exposure::Hidden);
+            }
         }
+        let mut candidates = candidates.into_iter();
+        let preferred = candidates.next().ok_or(NoMechanism::OnlyInClear)?;
         Ok(Self {
-            mechanism: common.remove(0),
-            others: common,
+            preferred,
+            others: candidates.collect(),
+            binding,
             attempt: Attempt::First,
         })
     }
 
-    /// The mechanism to try.
+    /// The mechanism that is preferred, if the credentials will allow it.
     pub(crate) fn mechanism(&self) -> &MechanismName {
-        &self.mechanism
+        &self.preferred.name
     }
 
-    /// The same mechanism for other credentials, the one time that is allowed.
-    pub(crate) fn once_more(self) -> Option<Self> {
+    /// Whether other credentials may be tried: one time.
+    pub(crate) fn may_ask_again(&self) -> bool {
         match self.attempt {
-            Attempt::First => Some(Self {
-                attempt: Attempt::Second,
-                ..self
-            }),
-            Attempt::Second => None,
+            Attempt::First => true,
+            Attempt::Second => false,
         }
     }
 
+    /// The same mechanisms for other credentials.
+    pub(crate) fn once_more(self) -> Self {
+        Self {
+            attempt: Attempt::Second,
+            ..self
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        std::iter::once(&self.preferred).chain(&self.others)
+    }
+
+    fn suiting(&self, credentials: &Credentials) -> Option<Candidate> {
+        self.iter()
+            .find(|candidate| candidate.known.takes(credentials))
+            .cloned()
+    }
+
     /// The selection without that mechanism, if anything is left.
-    fn next(mut self) -> Result<Self, Self> {
+    fn without(mut self, known: Known) -> Result<Self, Self> {
+        if self.preferred.known != known {
+            self.others.retain(|candidate| candidate.known != known);
+            return Ok(self);
+        }
         if self.others.is_empty() {
             return Err(self);
         }
         Ok(Self {
-            mechanism: self.others.remove(0),
+            preferred: self.others.remove(0),
             ..self
         })
+    }
+
+    /// What SCRAM is to say of channel binding.
+    fn binding(&self, known: Known, config: &Config) -> Binding {
+        let plus = MechanismName::SCRAM_SHA_256_PLUS;
+        let offered = self
+            .iter()
+            .any(|candidate| candidate.known == Known::ScramSha256Plus);
+        if self.binding == ChannelBinding::None || !config.mechanisms.contains(&plus) {
+            Binding::Unable
+        } else if known == Known::ScramSha256Plus {
+            Binding::Bound(self.binding.clone())
+        } else if offered {
+            // The caller prefers to do without.
+            Binding::Unable
+        } else {
+            Binding::NotOffered
+        }
     }
 }
 
@@ -114,7 +173,8 @@ impl NoMechanism {
                 )
             }
             Self::OnlyInClear => (
-                "the connection is not encrypted, and a password is not sent in clear".to_owned(),
+                "the connection is not encrypted, and no password or token is sent in clear"
+                    .to_owned(),
                 "Switch encryption to STARTTLS or TLS; or allow plaintext authentication, if \
                  everybody on the way may know the password.",
             ),
@@ -133,6 +193,7 @@ impl NoMechanism {
 pub(crate) struct Exchange {
     selection: Selection,
     credentials: Credentials,
+    used: Candidate,
     state: State,
 }
 
@@ -141,8 +202,8 @@ enum State {
     Running(Box<dyn Mechanism>),
     /// An initial response that AUTH did not carry answers the first challenge.
     Withheld(Box<dyn Mechanism>, String),
-    /// `*` was sent: the refusal that ends the exchange is due.
-    Cancelled,
+    /// `*` was sent, for this reason: the refusal that ends the exchange is due.
+    Cancelled(MechanismError),
 }
 
 /// Where the exchange goes.
@@ -150,11 +211,58 @@ pub(crate) enum Outcome {
     Next(Exchange),
     Done,
     /// By the reply at hand.
-    Refused(Selection),
+    Refused(Refused),
     /// The session can end in order.
     Failed(Error),
     /// The server broke the protocol.
     Broken(Error),
+}
+
+/// A log-in that the server refused.
+pub(crate) struct Refused {
+    pub(crate) selection: Selection,
+    known: Known,
+    /// What it said of it in a challenge before.
+    reason: Option<String>,
+}
+
+impl Refused {
+    /// The refusal's error, with what is known of this one.
+    pub(crate) fn explain(self, error: Error, link: &Link) -> Error {
+        let permanent = !error.is_temporary();
+        let error = match self.reason {
+            Some(reason) => {
+                let reason = link.dialogue.mask_text(&reason);
+                let message = format!("{} ({reason})", error.message());
+                error.with_message(message)
+            }
+            None => error,
+        };
+        match self.known {
+            Known::OAuthBearer | Known::XOAuth2 if permanent => error.with_hint(
+                "The token may have expired, be for another user, or lack the scope for sending \
+                 mail: get a new one.",
+            ),
+            Known::External if permanent => error.with_hint(
+                "Check that the server knows the client certificate, and allows this user to it.",
+            ),
+            // With the same password no other mechanism is tried unasked.
+            Known::ScramSha256Plus | Known::ScramSha256 | Known::CramMd5 if permanent => error
+                .with_hint(
+                    "Check user name and password. Some servers list this mechanism without \
+                     having what it needs of the account: if the password is right, allow only \
+                     another, such as PLAIN.",
+                ),
+            Known::ScramSha256Plus
+            | Known::ScramSha256
+            | Known::OAuthBearer
+            | Known::XOAuth2
+            | Known::External
+            | Known::Plain
+            | Known::Login
+            | Known::CramMd5 => error,
+        }
+    }
 }
 
 impl Exchange {
@@ -165,33 +273,37 @@ impl Exchange {
         link: &mut Link,
         now: Instant,
     ) -> Result<Self, Error> {
-        let name = selection.mechanism.clone();
-        let Some(mut mechanism) = sasl::begin(&name, &credentials) else {
-            let message = format!("{name} cannot be used with these credentials");
-            return Err(link.error(
-                Category::AuthUnavailable,
-                Stage::Auth,
-                Party::Caller,
-                message,
-            ));
+        let Some(used) = selection.suiting(&credentials) else {
+            let message = "the server offers no mechanism for this kind of credentials";
+            return Err(link
+                .error(
+                    Category::AuthUnavailable,
+                    Stage::Auth,
+                    Party::Caller,
+                    message,
+                )
+                .with_hint("Give credentials of the kind that the server's mechanisms need."));
         };
+        let binding = selection.binding(used.known, &link.config);
+        let mut mechanism = used.known.begin(&credentials, binding, &mut link.nonces);
         let carries = match (mechanism.starts(), link.config.initial_response) {
             (Starts::Client, InitialResponse::WhereDefined | InitialResponse::Always)
             | (Starts::Either, InitialResponse::Always) => true,
             (Starts::Client | Starts::Either, InitialResponse::Never)
-            | (Starts::Either, InitialResponse::WhereDefined) => false,
+            | (Starts::Either, InitialResponse::WhereDefined)
+            | (Starts::Server, _) => false,
         };
-        let initial = if carries {
-            respond(&mut *mechanism, b"", link)
-        } else {
-            None
+        // An initial response that fails is a mechanism that sends none.
+        let initial = match carries {
+            true => respond(&mut *mechanism, b"", link).ok(),
+            false => None,
         };
         // RFC 4954 §4: an empty initial response is a single "=".
         let sent = initial
             .as_deref()
             .map(|text| if text.is_empty() { "=" } else { text });
-        let sent = sent.filter(|text| fits_auth_line(name.as_str(), text));
-        link.command(Command::Auth(&name, sent), Expect::Auth, now);
+        let sent = sent.filter(|text| fits_auth_line(used.name.as_str(), text));
+        link.command(Command::Auth(&used.name, sent), Expect::Auth, now);
         let state = match (sent, &initial) {
             (None, Some(response)) => State::Withheld(mechanism, response.clone()),
             (Some(_), _) | (None, None) => State::Running(mechanism),
@@ -199,27 +311,30 @@ impl Exchange {
         Ok(Self {
             selection,
             credentials,
+            used,
             state,
         })
     }
 
     /// The mechanism in use.
     pub(crate) fn mechanism(&self) -> &MechanismName {
-        self.selection.mechanism()
+        &self.used.name
     }
 
     /// Takes the server's reply.
     pub(crate) fn handle(self, reply: &Reply, link: &mut Link, now: Instant) -> Outcome {
         match (reply.code().number(), reply.code().class()) {
             (334, _) => self.answer(reply, link, now),
-            (235, _) => self.succeed(link),
-            (number, Class::Transient | Class::Permanent) => match self.state {
-                State::Cancelled if number == 421 => Outcome::Broken(self.odd_challenge(link)),
-                State::Cancelled => Outcome::Failed(self.odd_challenge(link)),
+            (235, _) => self.succeed(reply, link),
+            (number, Class::Transient | Class::Permanent) => match &self.state {
+                State::Cancelled(problem) if number == 421 => {
+                    Outcome::Broken(self.odd(*problem, link))
+                }
+                State::Cancelled(problem) => Outcome::Failed(self.odd(*problem, link)),
                 State::Running(_) | State::Withheld(..) if matches!(number, 504 | 534) => {
                     self.refused_mechanism(link, now)
                 }
-                State::Running(_) | State::Withheld(..) => Outcome::Refused(self.selection),
+                State::Running(_) | State::Withheld(..) => Outcome::Refused(self.refused()),
             },
             (_, Class::Completed | Class::Intermediate) => {
                 let message = "the server's reply to AUTH is neither 235, nor 334, nor a refusal";
@@ -233,52 +348,62 @@ impl Exchange {
         let text = reply.lines().next().unwrap_or_default().trim_ascii();
         let challenge = STANDARD.decode(text).ok();
         let (state, response) = match self.state {
-            State::Withheld(mechanism, response) => (State::Running(mechanism), Some(response)),
+            State::Withheld(mechanism, response) => (State::Running(mechanism), Ok(response)),
             State::Running(mut mechanism) => {
-                // LOGIN's prompts are base64 by custom only: what does not decode is as good as any.
-                let challenge = challenge.unwrap_or_else(|| text.to_vec());
-                let response = respond(&mut *mechanism, &challenge, link);
+                let response = match (challenge, mechanism.starts()) {
+                    (Some(challenge), _) => respond(&mut *mechanism, &challenge, link),
+                    (None, Starts::Server) => {
+                        Err(MechanismError("sent a challenge that is not base64"))
+                    }
+                    // LOGIN's prompts are base64 by custom only, and PLAIN has none to read.
+                    (None, Starts::Client | Starts::Either) => respond(&mut *mechanism, text, link),
+                };
                 (State::Running(mechanism), response)
             }
-            State::Cancelled => {
+            State::Cancelled(_) => {
                 let message = "the server went on with an exchange that was cancelled";
                 let error = link.error(Category::Protocol, Stage::Auth, Party::Server, message);
                 return Outcome::Broken(error);
             }
         };
         self.state = match response {
-            Some(response) => {
+            Ok(response) => {
                 link.command(Command::AuthResponse(&response), Expect::Auth, now);
                 state
             }
-            None => {
+            Err(problem) => {
                 link.command(Command::AuthCancel, Expect::Auth, now);
-                State::Cancelled
+                State::Cancelled(problem)
             }
         };
         Outcome::Next(self)
     }
 
-    fn succeed(self, link: &Link) -> Outcome {
-        let agreed = match self.state {
-            State::Running(mut mechanism) | State::Withheld(mut mechanism, _) => {
-                mechanism.succeeded()
+    fn succeed(mut self, reply: &Reply, link: &Link) -> Outcome {
+        let agreed = match &mut self.state {
+            State::Running(mechanism) | State::Withheld(mechanism, _) => {
+                let data = STANDARD.decode(reply.text()).ok();
+                mechanism.succeeded(data.as_deref())
             }
-            State::Cancelled => Err(sasl::MechanismError),
+            State::Cancelled(_) => Err(MechanismError("reported success where none can be")),
         };
         match agreed {
             Ok(()) => Outcome::Done,
-            Err(sasl::MechanismError) => {
-                let message = "the server reported a log-in that cannot have succeeded";
-                Outcome::Broken(link.error(Category::Protocol, Stage::Auth, Party::Server, message))
-            }
+            Err(problem) => Outcome::Broken(self.odd(problem, link)),
         }
     }
 
     fn refused_mechanism(self, link: &mut Link, now: Instant) -> Outcome {
-        let selection = match self.selection.next() {
-            Ok(selection) => selection,
-            Err(selection) => return Outcome::Refused(selection),
+        let refused = |selection| {
+            Outcome::Refused(Refused {
+                selection,
+                known: self.used.known,
+                reason: None,
+            })
+        };
+        let selection = match self.selection.without(self.used.known) {
+            Ok(selection) if selection.suiting(&self.credentials).is_some() => selection,
+            Ok(selection) | Err(selection) => return refused(selection),
         };
         match Self::begin(selection, self.credentials, link, now) {
             Ok(exchange) => Outcome::Next(exchange),
@@ -286,19 +411,38 @@ impl Exchange {
         }
     }
 
-    fn odd_challenge(&self, link: &Link) -> Error {
-        let message = format!(
-            "the server sent a challenge that {} has not",
-            self.mechanism()
-        );
+    fn refused(self) -> Refused {
+        let reason = match &self.state {
+            State::Running(mechanism) | State::Withheld(mechanism, _) => {
+                mechanism.reason().map(str::to_owned)
+            }
+            State::Cancelled(_) => None,
+        };
+        Refused {
+            selection: self.selection,
+            known: self.used.known,
+            reason,
+        }
+    }
+
+    /// The server did something that the mechanism has no place for, or gave a wrong proof.
+    fn odd(&self, problem: MechanismError, link: &Link) -> Error {
+        let message = format!("{}: the server {}", self.used.name, problem.0);
         link.error(Category::Protocol, Stage::Auth, Party::Server, message)
+            .with_hint("If this is the server that was meant, use another mechanism.")
     }
 }
 
-/// The response in base64, kept out of every trace from here on; `None` if there is none.
-fn respond(mechanism: &mut dyn Mechanism, challenge: &[u8], link: &mut Link) -> Option<String> {
-    let response = mechanism.respond(challenge).ok()?;
-    let response = STANDARD.encode(response);
-    link.dialogue.hide_octets(response.as_bytes());
-    Some(response)
+/// The response in base64, kept out of every trace from here on.
+fn respond(
+    mechanism: &mut dyn Mechanism,
+    challenge: &[u8],
+    link: &mut Link,
+) -> Result<String, MechanismError> {
+    let response = STANDARD.encode(mechanism.respond(challenge)?);
+    // Whatever is shorter is an acknowledgement, and no secret.
+    if response.len() > "AQ==".len() {
+        link.dialogue.hide_octets(response.as_bytes());
+    }
+    Ok(response)
 }

@@ -30,7 +30,7 @@ pub struct Config {
     /// The SASL mechanisms that may be used, the preferred first. Default: all that the engine
     /// knows, the strongest first.
     pub mechanisms: Vec<MechanismName>,
-    /// Whether a password may travel without TLS. Default: never (RFC 8314, RFC 4954 §4).
+    /// Whether a password or token may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4).
     pub plaintext_auth: PlaintextAuth,
     /// When a SASL initial response travels with AUTH. Default: where the mechanism defines one.
     pub initial_response: InitialResponse,
@@ -175,17 +175,24 @@ pub enum Login {
     Nobody,
     /// Whoever these credentials name.
     With(Credentials),
-    /// Whoever the caller names when the engine asks, by `Event::CredentialsWanted`.
+    /// Whoever the caller names when the engine asks, by `Event::CredentialsWanted`: for tokens,
+    /// which are renewed every hour, and for people. Where the server refuses them by a 5yz, it
+    /// asks once more on the same connection.
     Ask,
 }
 
-/// Whether a password may travel without TLS. Closed: it may or it may not.
+/// Whether a password or token may be shown without TLS. Closed: it may or it may not.
+///
+/// In clear the mechanisms that hide the secret go before the others, whatever the order of
+/// [`Config::mechanisms`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlaintextAuth {
-    /// Never.
+    /// Never. SCRAM-SHA-256 can still be used in a session without TLS: the password does not
+    /// travel, guessing it from what does costs thousands of rounds for each guess, and the server
+    /// proves that it knows it. CRAM-MD5, which has none of this but the first, cannot.
     #[default]
     Refuse,
-    /// If the session has no TLS.
+    /// If the session has no TLS: CRAM-MD5 where it is offered, else the secret itself.
     Allow,
 }
 

@@ -83,7 +83,7 @@ impl Connection {
     pub fn new(config: Arc<Config>, context: Context, now: Instant) -> Self {
         let progress = Progress::new(&config, &context);
         let framing = Framing::new(config.limits);
-        let mut link = Link::new(config);
+        let mut link = Link::new(config, context.entropy);
         let handshake = Handshake::begin(&mut link, now);
         Self {
             phase: Phase::Handshake(handshake),

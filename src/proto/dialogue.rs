@@ -122,6 +122,14 @@ impl Dialogue {
         Reply::new(reply.code(), Statuses::Ignore, Bytes::from(raw))
     }
 
+    /// A text without the secrets in it.
+    pub(crate) fn mask_text(&self, text: &str) -> String {
+        match self.masked(text.as_bytes()) {
+            Some(masked) => String::from_utf8_lossy(&masked).into_owned(),
+            None => text.to_owned(),
+        }
+    }
+
     /// The end of the dialogue, as lines.
     pub(crate) fn recent(&self) -> String {
         self.recent.to_text()

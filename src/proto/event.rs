@@ -21,9 +21,11 @@ pub enum Event {
     StartTls,
     /// Call `Connection::credentials`. No deadline of the peer runs meanwhile.
     CredentialsWanted {
-        /// The mechanism that will use them.
+        /// The preferred mechanism. Credentials of another kind than it needs are used with the
+        /// first mechanism that takes them.
         mechanism: MechanismName,
-        /// The refusal, when it asks a second time.
+        /// The refusal, when it asks a second time: a token that the server refused has expired,
+        /// most likely.
         previous: Option<Reply>,
     },
     /// Transactions can go out.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::address::Domain;
-use super::auth::{Exchange, Outcome as AuthOutcome, Selection};
+use super::auth::{Exchange, Outcome as AuthOutcome, Refused, Selection};
 use super::command::Command;
 use super::config::{Config, Context, Login, Security};
 use super::dialogue::Dialogue;
@@ -37,8 +37,9 @@ pub(crate) enum Handshake {
     /// The server waits for our ClientHello.
     Upgrade,
     /// The caller was asked for credentials.
-    Credentials(Selection),
-    Auth(Exchange),
+    Credentials(Box<Selection>),
+    /// Boxed, like the selection: they are large, and soon over.
+    Auth(Box<Exchange>),
 }
 
 /// What the world did.
@@ -155,11 +156,11 @@ impl Handshake {
             (Self::Helo, Input::Reply(reply)) => greeted_back(reply, link, progress),
             (Self::StartTls, Input::Reply(reply)) => upgrade(reply, link, progress, now),
             (Self::Credentials(selection), Input::Credentials(credentials)) => match credentials {
-                Some(credentials) => log_in(selection, &credentials, link, now),
+                Some(credentials) => log_in(*selection, &credentials, link, now),
                 None => Step::Fail(nobody_to_log_in(link)),
             },
             (Self::Auth(exchange), Input::Reply(reply)) => {
-                authenticate(exchange, reply, link, progress, now)
+                authenticate(*exchange, reply, link, progress, now)
             }
             (state, Input::Tls(_) | Input::Credentials(_)) => Step::Next(state),
             (Self::Implicit | Self::Upgrade | Self::Credentials(_), Input::Reply(_)) => {
@@ -307,8 +308,13 @@ fn begin_login(link: &mut Link, progress: &Progress, now: Instant) -> Step {
     if matches!(login, Login::Nobody) {
         return Step::Ready;
     }
+    let credentials = match &login {
+        Login::With(credentials) => Some(credentials),
+        Login::Nobody | Login::Ask => None,
+    };
     let extensions = progress.extensions();
-    let selection = match Selection::new(&link.config, &extensions, progress.tls.is_some()) {
+    let tls = progress.tls.as_ref();
+    let selection = match Selection::new(&link.config, &extensions, tls, credentials) {
         Ok(selection) => selection,
         Err(problem) => return Step::Fail(problem.into_error(link)),
     };
@@ -326,13 +332,13 @@ fn ask(selection: Selection, previous: Option<Reply>, link: &mut Link) -> Step {
         mechanism,
         previous,
     });
-    Step::Next(Handshake::Credentials(selection))
+    Step::Next(Handshake::Credentials(Box::new(selection)))
 }
 
 fn log_in(selection: Selection, credentials: &Credentials, link: &mut Link, now: Instant) -> Step {
     link.dialogue.hide(credentials);
     match Exchange::begin(selection, credentials.clone(), link, now) {
-        Ok(exchange) => Step::Next(Handshake::Auth(exchange)),
+        Ok(exchange) => Step::Next(Handshake::Auth(Box::new(exchange))),
         Err(error) => Step::Fail(error),
     }
 }
@@ -346,7 +352,7 @@ fn authenticate(
 ) -> Step {
     let mechanism = exchange.mechanism().clone();
     match exchange.handle(&reply, link, now) {
-        AuthOutcome::Next(exchange) => Step::Next(Handshake::Auth(exchange)),
+        AuthOutcome::Next(exchange) => Step::Next(Handshake::Auth(Box::new(exchange))),
         AuthOutcome::Done => {
             progress.change(|facts| facts.auth = Some(mechanism));
             link.events.push_back(Event::Reached {
@@ -355,22 +361,25 @@ fn authenticate(
             });
             Step::Ready
         }
-        AuthOutcome::Refused(selection) => {
-            match (
-                &link.config.login,
-                selection.once_more(),
-                reply.code().class(),
-            ) {
-                (Login::Ask, Some(selection), Class::Permanent) => {
-                    ask(selection, Some(reply), link)
-                }
-                (Login::Nobody | Login::With(_) | Login::Ask, _, _) => {
-                    refused(Stage::Auth, &reply, link, progress)
-                }
-            }
-        }
+        AuthOutcome::Refused(log_in) => refused_login(log_in, reply, link, progress),
         AuthOutcome::Failed(error) => Step::Fail(error),
         AuthOutcome::Broken(error) => Step::Broken(error),
+    }
+}
+
+/// A caller who is asked may have newer credentials; everybody else has only these.
+fn refused_login(log_in: Refused, reply: Reply, link: &mut Link, progress: &Progress) -> Step {
+    let asks = match link.config.login {
+        Login::Ask => reply.code().class() == Class::Permanent,
+        Login::Nobody | Login::With(_) => false,
+    };
+    if asks && log_in.selection.may_ask_again() {
+        return ask(log_in.selection.once_more(), Some(reply), link);
+    }
+    match refused(Stage::Auth, &reply, link, progress) {
+        Step::Fail(error) => Step::Fail(log_in.explain(error, link)),
+        Step::Broken(error) => Step::Broken(log_in.explain(error, link)),
+        step @ (Step::Next(_) | Step::Ready) => step,
     }
 }
 

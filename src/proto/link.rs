@@ -13,6 +13,7 @@ use super::dialogue::Dialogue;
 use super::event::{Event, Stats};
 use super::output::Output;
 use super::reply::{Code, Reply, Statuses};
+use super::sasl::Nonces;
 use super::transaction::TransactionId;
 use crate::error::{Category, Error, Party, Progress, Stage};
 
@@ -22,6 +23,7 @@ pub(crate) struct Link {
     pub(crate) output: Output,
     pub(crate) dialogue: Dialogue,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) nonces: Nonces,
     expected: VecDeque<Expected>,
     /// Octets of commands that wait for their reply.
     unanswered: usize,
@@ -124,12 +126,13 @@ enum Turn {
 }
 
 impl Link {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, entropy: [u8; 32]) -> Self {
         Self {
             config,
             output: Output::default(),
             dialogue: Dialogue::default(),
             events: VecDeque::new(),
+            nonces: Nonces::new(entropy),
             expected: VecDeque::new(),
             unanswered: 0,
             waiting_since: None,

@@ -24,6 +24,8 @@ use super::answer::{Answer, AnswerError};
 /// fault   = quirk / act "@" step [ "#" n / ":" address ] [ "=" argument ]
 ///         / "banner" "=" protocol
 /// quirk   = "split" / "refuse-behind-body" / "data-without-recipients" / "close-pipelined"
+///         / "scram-wrong-signature" / "scram-no-signature" / "scram-wrong-nonce"
+///         / "scram-few-iterations"
 /// act     = "close" / "reset" / "truncate" / "stall" / "freeze" / "shutdown"
 ///         / "reply"          ; argument: the reply, as "451 4.3.0 try later"
 ///         / "garbage"        ; argument: the octets, or a stock of them where it is missing
@@ -221,6 +223,14 @@ pub enum Quirk {
     /// Where PIPELINING is not on offer, two commands in one segment end the connection, as from
     /// OpenSMTPD.
     ClosePipelined,
+    /// SCRAM: the server's proof is wrong, as from one that does not know the password.
+    ScramWrongSignature,
+    /// SCRAM: success is reported without the server's proof.
+    ScramNoSignature,
+    /// SCRAM: the server's nonce does not continue the client's.
+    ScramWrongNonce,
+    /// SCRAM: 1,000 iterations, which makes the password easy to guess.
+    ScramFewIterations,
 }
 
 /// A text that is no [`Fault`]. Its message lists what would be.
@@ -390,11 +400,15 @@ fn step_names() -> String {
     Step::ALL.map(Step::as_str).join(", ")
 }
 
-const QUIRKS: [(&str, Quirk); 4] = [
+const QUIRKS: [(&str, Quirk); 8] = [
     ("split", Quirk::Split),
     ("refuse-behind-body", Quirk::RefuseBehindBody),
     ("data-without-recipients", Quirk::DataWithoutRecipients),
     ("close-pipelined", Quirk::ClosePipelined),
+    ("scram-wrong-signature", Quirk::ScramWrongSignature),
+    ("scram-no-signature", Quirk::ScramNoSignature),
+    ("scram-wrong-nonce", Quirk::ScramWrongNonce),
+    ("scram-few-iterations", Quirk::ScramFewIterations),
 ];
 
 const ACTS: [&str; 11] = [

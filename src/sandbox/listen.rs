@@ -12,11 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::login::Mechanism;
 use super::options::Options;
 use super::plan::Plan;
 use super::received::{Counters, Happening, Received};
 use super::session::{Session, Tally};
-use super::tls::Identity;
+use super::tls::{ClientCertificate, ClientCertificates, Identity};
 use super::voice::Action;
 
 /// A running server, on loopback unless told otherwise. It stops when dropped.
@@ -67,6 +68,15 @@ impl Sandbox {
         self.shared.identity.sha256
     }
 
+    /// A certificate for a client, signed by the sandbox's authority, with this name for its common
+    /// name: for [`Mechanism::External`](super::Mechanism::External).
+    ///
+    /// # Errors
+    /// A name that no certificate can hold.
+    pub fn client_certificate(&self, name: &str) -> io::Result<ClientCertificate> {
+        self.shared.identity.client_certificate(name)
+    }
+
     /// The messages stored so far, in order. The contents are shared, not copied.
     pub fn received(&self) -> Vec<Received> {
         self.shared.messages().clone()
@@ -89,7 +99,11 @@ impl Sandbox {
         options: Options,
         watcher: Option<mpsc::UnboundedSender<Happening>>,
     ) -> io::Result<Self> {
-        let identity = Identity::make(&options.certificate)?;
+        let asks = match options.mechanisms.contains(&Mechanism::External) {
+            true => ClientCertificates::Asked,
+            false => ClientCertificates::Ignored,
+        };
+        let identity = Identity::make(&options.certificate, asks)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -227,7 +241,8 @@ async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()
         return connection.finish(stream, end).await;
     }
     let mut stream = shared.identity.acceptor.accept(stream).await?;
-    connection.session.tls_established();
+    let facts = shared.identity.facts(stream.get_ref().1);
+    connection.session.tls_established_with(facts);
     let end = connection.run(&mut stream).await?;
     let (stream, _) = stream.into_inner();
     connection.finish(stream, end).await

@@ -67,8 +67,8 @@
 //! tests of the engine itself.
 //!
 //! Reading order: `options` and `fault` (what can be asked for), `session` (the dialogue), `terms`
-//! (what is on offer at one point of it), `command` and `content` (what is read), `voice` (what is
-//! said), then `listen` and `tls`.
+//! (what is on offer at one point of it), `command` and `content` (what is read), `login` (one file
+//! for each mechanism), `voice` (what is said), then `listen` and `tls`.
 
 mod answer;
 mod command;
@@ -89,6 +89,7 @@ mod voice;
 pub use answer::{Answer, AnswerError};
 pub use fault::{Act, Fault, FaultError, Quirk, Step};
 pub use listen::Sandbox;
+pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
     Validity,
@@ -96,6 +97,7 @@ pub use options::{
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};
 pub use session::{Session, Tally};
+pub use tls::ClientCertificate;
 pub use voice::Action;
 
 #[cfg(test)]

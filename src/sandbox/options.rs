@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::fault::{Act, Fault, Quirk, Step};
+use super::login::Mechanism;
 
 /// What a sandbox offers and demands, where it listens, and what it does wrong.
 ///
 /// The default is a server that any client should get along with: on a free port of 127.0.0.1, with
 /// STARTTLS on offer, AUTH PLAIN and LOGIN on offer inside TLS and not required, one account (`alice`
-/// with `password`), every [`Extension`] but SMTPUTF8, every sender and recipient accepted.
+/// with `password`, and with `access-token` where tokens are taken), every [`Extension`] but SMTPUTF8, every sender and recipient accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
@@ -27,8 +28,12 @@ pub struct Options {
     pub auth: Auth,
     /// Whether they may do so outside TLS. By default not, as RFC 4954 §4 wants it.
     pub clear_auth: ClearAuth,
-    /// Who may log in.
+    /// The SASL mechanisms on offer, in this order. By default PLAIN and LOGIN.
+    pub mechanisms: Vec<Mechanism>,
+    /// Who may log in by a password.
     pub accounts: Vec<Account>,
+    /// Who may log in by OAUTHBEARER or XOAUTH2, with access tokens for passwords.
+    pub tokens: Vec<Account>,
     /// What EHLO lists, besides STARTTLS and AUTH, in this order.
     pub extensions: Vec<Extension>,
     /// The largest message in octets, as RFC 1870 counts them; 0 is no limit. By default 64 MiB.
@@ -57,7 +62,9 @@ impl Default for Options {
             certificate: CertificateOptions::default(),
             auth: Auth::Optional,
             clear_auth: ClearAuth::Refused,
+            mechanisms: vec![Mechanism::Plain, Mechanism::Login],
             accounts: vec![Account::new("alice", "password")],
+            tokens: vec![Account::new("alice", "access-token")],
             extensions: vec![
                 Extension::Pipelining,
                 Extension::Size,
@@ -115,6 +122,18 @@ impl Options {
     /// With one more account.
     pub fn with_account(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.accounts.push(Account::new(name, password));
+        self
+    }
+
+    /// With one more access token, for OAUTHBEARER and XOAUTH2.
+    pub fn with_token(mut self, name: impl Into<String>, token: impl Into<String>) -> Self {
+        self.tokens.push(Account::new(name, token));
+        self
+    }
+
+    /// With these SASL mechanisms on offer, and no others.
+    pub fn with_mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
+        self.mechanisms = mechanisms.into_iter().collect();
         self
     }
 
@@ -248,6 +267,10 @@ impl Account {
     /// The name to log in with.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn password(&self) -> &str {
+        &self.password
     }
 
     pub(super) fn is(&self, name: &[u8], password: &[u8]) -> bool {

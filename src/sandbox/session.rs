@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, BytesMut};
 
 use super::command::{self, Chunk, Command, Complaint, Parameter};
 use super::content::{Content, Taken, Unstuffer};
 use super::fault::{Quirk, Step};
-use super::login::{Exchange, Next};
+use super::login::{Exchange, Next, TlsFacts};
 use super::options::{Auth, Extension, TlsMode};
 use super::plan::Plan;
 use super::received::{Line, Received, Transfer};
@@ -112,7 +114,13 @@ impl Session {
 
     /// The handshake that [`Action::StartTls`] asked for is done.
     pub fn tls_established(&mut self) {
+        self.tls_established_with(TlsFacts::default());
+    }
+
+    /// As [`tls_established`](Self::tls_established), with what some mechanisms of AUTH need.
+    pub fn tls_established_with(&mut self, facts: TlsFacts) {
         self.phase = Phase::Command;
+        self.terms.tls = facts;
         self.terms.channel = Channel::Tls;
         self.terms.greeted = Greeted::No;
         self.authenticated = None;
@@ -164,7 +172,7 @@ impl Session {
     fn begin(plan: Arc<Plan>, connection: u64, transcript: Transcript) -> Self {
         let mut session = Self {
             voice: Voice::new(Arc::clone(&plan), transcript),
-            terms: Terms::new(Arc::clone(&plan)),
+            terms: Terms::new(Arc::clone(&plan), connection),
             plan,
             connection,
             phase: Phase::Command,
@@ -356,11 +364,14 @@ impl Session {
             let text = "encryption required for authentication";
             return self.say(538, "5.7.11", text);
         }
-        let Some(exchange) = Exchange::of(mechanism) else {
+        let Some(exchange) = Exchange::of(mechanism, self.terms.desk()) else {
             return self.say(504, "5.5.4", "no such mechanism");
         };
         match self.respond(Step::Auth, "", Usual::Nothing) {
-            Course::Took => self.go_on(exchange.start(initial)),
+            Course::Took => {
+                let next = exchange.start(initial, self.terms.desk());
+                self.go_on(next);
+            }
             Course::Asked => self.phase = Phase::Auth(exchange),
             Course::Refused | Course::Garbled | Course::Cut | Course::Shut => {}
         }
@@ -371,28 +382,25 @@ impl Session {
         let shown = if response == Ok("*") { "*" } else { MASK };
         self.voice.heard(|| shown.into());
         match response {
-            Ok(response) => self.go_on(exchange.take(response)),
+            Ok(response) => {
+                let next = exchange.take(response, self.terms.desk());
+                self.go_on(next);
+            }
             Err(_) => self.say(501, "5.5.2", "the response is malformed"),
         }
     }
 
     fn go_on(&mut self, next: Next) {
         match next {
-            Next::Challenge(exchange) => {
-                self.say(334, "", exchange.challenge());
+            Next::Challenge(exchange, challenge) => {
+                self.say(334, "", &BASE64_STANDARD.encode(challenge));
                 self.phase = Phase::Auth(exchange);
             }
-            Next::Check { name, password } => {
-                let mut accounts = self.plan.options().accounts.iter();
-                let account = accounts.find(|account| account.is(&name, &password));
-                match account.map(|account| account.name().to_owned()) {
-                    Some(name) => {
-                        self.authenticated = Some(name);
-                        self.say(235, "2.7.0", "authenticated");
-                    }
-                    None => self.say(535, "5.7.8", "authentication credentials invalid"),
-                }
+            Next::Passed(name) => {
+                self.authenticated = Some(name);
+                self.say(235, "2.7.0", "authenticated");
             }
+            Next::Refused => self.say(535, "5.7.8", "authentication credentials invalid"),
             Next::Cancelled => self.say(501, "5.7.0", "authentication cancelled"),
             Next::Malformed => self.say(501, "5.5.2", "the response is malformed"),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::command::Parameter;
+use super::login::{Desk, TlsFacts};
 use super::options::{Auth, ClearAuth, Extension, Options, TlsMode};
 use super::plan::Plan;
 use super::transaction::{Addresses, AuthParameter, Declared, Permitted};
@@ -12,7 +13,9 @@ use super::voice::Usual;
 #[derive(Debug)]
 pub(super) struct Terms {
     plan: Arc<Plan>,
+    connection: u64,
     pub(super) channel: Channel,
+    pub(super) tls: TlsFacts,
     pub(super) greeted: Greeted,
 }
 
@@ -34,10 +37,12 @@ pub(super) enum Greeted {
 }
 
 impl Terms {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: Arc<Plan>, connection: u64) -> Self {
         Self {
             plan,
+            connection,
             channel: Channel::Clear,
+            tls: TlsFacts::default(),
             greeted: Greeted::No,
         }
     }
@@ -99,7 +104,12 @@ impl Terms {
             lines.push("STARTTLS".into());
         }
         if self.can_log_in() {
-            lines.push("AUTH PLAIN LOGIN".into());
+            let mechanisms = options.mechanisms.iter();
+            let offered = mechanisms.filter(|mechanism| self.desk().offers(**mechanism));
+            let names: Vec<_> = offered.map(|mechanism| mechanism.as_str()).collect();
+            if !names.is_empty() {
+                lines.push(format!("AUTH {}", names.join(" ")));
+            }
         }
         lines
     }
@@ -125,6 +135,15 @@ impl Terms {
         let options = self.options();
         let safe = self.channel == Channel::Tls || options.clear_auth == ClearAuth::Allowed;
         options.auth != Auth::Off && safe
+    }
+
+    /// What a log-in depends on.
+    pub(super) fn desk(&self) -> Desk<'_> {
+        Desk {
+            plan: &self.plan,
+            tls: &self.tls,
+            connection: self.connection,
+        }
     }
 
     pub(super) fn size_limit(&self) -> u64 {

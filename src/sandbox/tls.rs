@@ -1,16 +1,21 @@
 //! The certificate that is made when a sandbox starts, and the acceptor that shows it.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::hash::HashAlgorithm;
 use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
+use super::login::TlsFacts;
 use super::options::{CertificateOptions, Validity};
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
@@ -23,18 +28,66 @@ pub(super) struct Identity {
     pub(super) authority_pem: String,
     /// The SHA-256 of the server's certificate.
     pub(super) sha256: [u8; 32],
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// Whether clients are asked for a certificate. None has to have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCertificates {
+    Ignored,
+    Asked,
+}
+
+/// A certificate for a client, and its key.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    certificate_pem: String,
+    key_pem: String,
+}
+
+impl ClientCertificate {
+    /// The certificate in PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Its private key in PEM.
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
 }
 
 impl Identity {
-    pub(super) fn make(options: &CertificateOptions) -> io::Result<Self> {
+    pub(super) fn make(
+        options: &CertificateOptions,
+        clients: ClientCertificates,
+    ) -> io::Result<Self> {
         let provider = provider()?;
         let made = Made::new(options).map_err(io::Error::other)?;
         let sha256 = sha256(&provider, &made.certificate)?;
+        let verifier = match clients {
+            ClientCertificates::Ignored => WebPkiClientVerifier::no_client_auth(),
+            ClientCertificates::Asked => {
+                let mut roots = RootCertStore::empty();
+                roots.add(made.authority).map_err(io::Error::other)?;
+                let provider = Arc::clone(&provider);
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(io::Error::other)?
+            }
+        };
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
                 builder
-                    .with_no_client_auth()
+                    .with_client_cert_verifier(verifier)
                     .with_single_cert(vec![made.certificate], made.key)
             })
             .map_err(io::Error::other)?;
@@ -42,14 +95,58 @@ impl Identity {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             authority_pem: made.authority_pem,
             sha256,
+            issuer: made.issuer,
         })
     }
+
+    /// What the mechanisms of AUTH may need of a connection.
+    pub(super) fn facts(&self, connection: &ServerConnection) -> TlsFacts {
+        let exporter = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => connection
+                .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+                .ok(),
+            Some(_) | None => None,
+        };
+        TlsFacts {
+            exporter,
+            // The certificate is signed with ECDSA and SHA-256.
+            end_point: Some(self.sha256.to_vec()),
+            client: connection
+                .peer_certificates()
+                .and_then(|chain| common_name(chain.first()?)),
+        }
+    }
+
+    /// A certificate with this common name, signed by the authority.
+    pub(super) fn client_certificate(&self, name: &str) -> io::Result<ClientCertificate> {
+        let make = || -> Result<ClientCertificate, rcgen::Error> {
+            let mut client = CertificateParams::new(Vec::new())?;
+            client.distinguished_name.push(DnType::CommonName, name);
+            client.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            client.use_authority_key_identifier_extension = true;
+            let key = KeyPair::generate()?;
+            Ok(ClientCertificate {
+                certificate_pem: client.signed_by(&key, &self.issuer)?.pem(),
+                key_pem: key.serialize_pem(),
+            })
+        };
+        make().map_err(io::Error::other)
+    }
+}
+
+fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
 }
 
 struct Made {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    authority: CertificateDer<'static>,
     authority_pem: String,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Made {
@@ -61,7 +158,7 @@ impl Made {
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_key = KeyPair::generate()?;
-        let authority_pem = authority.self_signed(&authority_key)?.pem();
+        let signed = authority.self_signed(&authority_key)?;
         let issuer = Issuer::new(authority, authority_key);
 
         let mut server = CertificateParams::new(options.names.clone())?;
@@ -80,7 +177,9 @@ impl Made {
         Ok(Self {
             certificate: certificate.der().clone(),
             key: PrivatePkcs8KeyDer::from(server_key.serialize_der()).into(),
-            authority_pem,
+            authority: signed.der().clone(),
+            authority_pem: signed.pem(),
+            issuer,
         })
     }
 }

@@ -12,6 +12,7 @@ mod net;
 mod oracles;
 mod properties;
 mod samples;
+mod sasl;
 mod sizes;
 #[cfg(feature = "sandbox")]
 mod tls;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ehlo::proto::{Config, MechanismName, Timeouts};
+use ehlo::proto::{Config, Login, MechanismName, Timeouts};
 use ehlo::{
     BareNewlines, Category, Client, ClientConfig, Code, Content, Credentials, Encoding, Envelope,
     Error, Mailbox, Outcome, ReversePath, Security, Stage, Streamed, Verdict,
@@ -28,6 +28,41 @@ pub(crate) fn all(fixture: &'static Fixture) -> Vec<Trial> {
         trials.push(session(fixture, Way { mode, mechanism }));
     }
     trials
+}
+
+/// The mechanisms that Dovecot has besides: a message by each, and a wrong secret.
+pub(crate) fn log_ins(fixture: &'static Fixture) -> Vec<Trial> {
+    let mechanisms = [
+        MechanismName::SCRAM_SHA_256,
+        MechanismName::OAUTHBEARER,
+        MechanismName::XOAUTH2,
+        MechanismName::CRAM_MD5,
+    ];
+    let mut trials = Vec::new();
+    for mode in [Mode::StartTls, Mode::Implicit] {
+        for mechanism in mechanisms.clone() {
+            let mechanism = Some(mechanism);
+            let way = Way { mode, mechanism };
+            trials.push(session(fixture, way.clone()));
+            let name = format!("{}::wrong_secret", way.name());
+            trials.push(fixture.trial(&name, move |server| wrong_secret(server, &way)));
+        }
+    }
+    trials
+}
+
+/// The refusal comes to its end, and nothing else is tried with the same secret.
+fn wrong_secret(server: &Server, way: &Way) {
+    let mut config = way.config(server);
+    config.session.login = Login::With(way.credentials("wrong", "not.a.token"));
+    let error = refused(config);
+    assert_eq!(error.category(), Category::Authentication, "{error:?}");
+    assert_eq!(error.stage(), Stage::Auth, "{error:?}");
+    assert_eq!(error.reply().map(|reply| reply.code()), Code::new(535));
+    assert_eq!(error.progress().last_command, Some("AUTH"), "{error:?}");
+    // A token's refusal comes with a reason.
+    let is_token = way.mechanism.as_ref().is_some_and(takes_a_token);
+    assert_eq!(error.message().contains("(status "), is_token, "{error:?}");
 }
 
 /// How a delivery connects and logs in.
@@ -60,13 +95,23 @@ impl Way {
         let mut session = Config::new(security);
         if let Some(mechanism) = &self.mechanism {
             session = session
-                .with_credentials(credentials("password"))
+                .with_credentials(self.credentials("password", TOKEN))
                 .with_mechanisms(vec![mechanism.clone()]);
         }
         ClientConfig::new("localhost", security)
             .with_port(server.port(self.mode))
             .with_session(session)
             .with_tls(server.tls())
+    }
+
+    /// Of the kind that the mechanism needs.
+    fn credentials(&self, password: &str, token: &str) -> Credentials {
+        match &self.mechanism {
+            Some(name) if takes_a_token(name) => {
+                Credentials::token("alice", token).expect("no odd characters")
+            }
+            Some(_) | None => credentials(password),
+        }
     }
 
     async fn connect(&self, server: &Server) -> Client {
@@ -362,6 +407,10 @@ fn category(outcome: &Outcome) -> Option<Category> {
     outcome.error().map(|error| error.category())
 }
 
+fn takes_a_token(mechanism: &MechanismName) -> bool {
+    [MechanismName::OAUTHBEARER, MechanismName::XOAUTH2].contains(mechanism)
+}
+
 fn credentials(password: &str) -> Credentials {
     Credentials::password("alice", password).expect("no control characters")
 }
@@ -420,3 +469,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
                 .expect("nothing here takes two minutes")
         })
 }
+
+/// A JWT for alice that is good until 2100, signed by the key in serve_postfix.sh.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
+    eyJzdWIiOiJhbGljZSIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwfQ.\
+    vU2eG9tAy903gXOcVZGEPuinAFLFNRDeyCrpPjb1xho";

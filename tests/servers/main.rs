@@ -19,7 +19,8 @@ mod server;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let servers = [&postfix::FIXTURE, &aiosmtpd::FIXTURE];
-    let trials = servers.into_iter().flat_map(cases::all).collect();
+    let mut trials: Vec<_> = servers.into_iter().flat_map(cases::all).collect();
+    trials.extend(cases::log_ins(&postfix::FIXTURE));
     let conclusion = libtest_mimic::run(&arguments, trials);
     for server in servers {
         server.stop();

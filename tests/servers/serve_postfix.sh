@@ -8,7 +8,7 @@
 # packages postfix and dovecot-core. Nothing under /etc/postfix or /etc/dovecot is read or changed,
 # everything listens on loopback, and no mail leaves the machine.
 #
-# alice@example.test (password `password`) is the only recipient; her mail is below FOLDER/mail.
+# alice@example.test (password `password`, or an OAuth 2.0 token) is the only recipient; her mail is below FOLDER/mail.
 set -eu
 folder=$1 plain=$2 starttls=$3 implicit=$4
 PATH=$PATH:/usr/sbin:/sbin
@@ -31,8 +31,13 @@ protocols =
 base_dir = $folder/run
 log_path = $folder/dovecot.log
 ssl = no
-auth_mechanisms = plain login cram-md5 scram-sha-256
+auth_mechanisms = plain login cram-md5 scram-sha-256 xoauth2 oauthbearer
 auth_failure_delay = 0
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = $folder/oauth2.conf
+}
 passdb {
   driver = passwd-file
   args = scheme=PLAIN $folder/users
@@ -55,6 +60,15 @@ service auth {
 }
 END
 echo 'alice:{PLAIN}password' >"$folder/users"
+
+# Tokens are JWTs, signed by a key that everybody may know: alice's is in cases.rs.
+cat >"$folder/oauth2.conf" <<END
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix=$folder/keys/
+username_attribute = sub
+END
+mkdir -p "$folder/keys/default/HS256"
+printf %s YSBrZXkgb2YgdGhlIHRlc3RzIGFsb25lLCAzMiBvY3RldHMgb3IgbW9yZQ== >"$folder/keys/default/HS256/default"
 
 # The two forbid lines make Postfix complain about a client that sends a bare newline or talks out
 # of turn. No header is added but the trace, so what lies below it is what was sent.

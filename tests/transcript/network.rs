@@ -41,6 +41,9 @@ pub(crate) fn hindrance(transcript: &Transcript) -> Option<&'static str> {
             Stimulus::Submit(_) | Stimulus::Probe(_) | Stimulus::Quit if !ready => {
                 Some("a client exists only when the session is ready")
             }
+            Stimulus::Receive(octets) if mentions(octets, b"SCRAM") => {
+                Some("the nonce is another one each time")
+            }
             Stimulus::Receive(_) if upgrading => Some("the driver is within its handshake"),
             Stimulus::Wait(_) if upgrading => Some("the driver is within its handshake"),
             _ => None,
@@ -52,6 +55,10 @@ pub(crate) fn hindrance(transcript: &Transcript) -> Option<&'static str> {
         upgrading = block.events.iter().any(|event| event == "starttls");
     }
     None
+}
+
+fn mentions(octets: &[u8], word: &[u8]) -> bool {
+    octets.windows(word.len()).any(|window| window == word)
 }
 
 /// Plays the file.
@@ -188,7 +195,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Stage<'a, S> {
                 // The client, which was told to trust another, ends the handshake.
                 let _ = self.player.turn(&Turn::Tls).await;
             }
-            Stimulus::Tls => self.player.turn(&Turn::Tls).await.map_err(show)?,
+            Stimulus::Tls(_) => self.player.turn(&Turn::Tls).await.map_err(show)?,
             Stimulus::Eof => self.player.turn(&Turn::Close).await.map_err(show)?,
             Stimulus::Submit(submission) => self.submit(submission).await?,
             Stimulus::Probe(submission) => {
@@ -343,7 +350,7 @@ fn is_the_callers(stimulus: &Stimulus) -> bool {
         | Stimulus::Quit => true,
         Stimulus::Start
         | Stimulus::Receive(_)
-        | Stimulus::Tls
+        | Stimulus::Tls(_)
         | Stimulus::Eof
         | Stimulus::Failed(_)
         | Stimulus::Wait(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ehlo::Credentials;
-use ehlo::proto::TransportErrorKind;
+use ehlo::proto::{ChannelBinding, TransportErrorKind};
 
 use super::escape;
 use super::settings::{Settings, Submission, Word, credentials, duration};
@@ -50,7 +50,7 @@ pub(crate) enum Stimulus {
     Abandon,
     Cancel(usize),
     Quit,
-    Tls,
+    Tls(ChannelBinding),
     Eof,
     Failed(TransportErrorKind),
     Wait(Duration),
@@ -238,7 +238,12 @@ fn stimulus(verb: &str, rest: &str) -> Result<Stimulus, String> {
         "abandon" => Stimulus::Abandon,
         "cancel" => Stimulus::Cancel(rest.parse().map_err(|_| "a transaction's number")?),
         "quit" => Stimulus::Quit,
-        "tls" => Stimulus::Tls,
+        "tls" => Stimulus::Tls(match rest {
+            "" => ChannelBinding::None,
+            "exporter" => ChannelBinding::TlsExporter([9; 32]),
+            "server-end-point" => ChannelBinding::TlsServerEndPoint(vec![9; 32]),
+            _ => return Err(format!("unknown channel binding {rest}")),
+        }),
         "eof" => Stimulus::Eof,
         "failed" => Stimulus::Failed(match rest {
             "lost" => TransportErrorKind::Lost,

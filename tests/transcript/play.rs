@@ -161,7 +161,10 @@ impl Player {
                 connection.cancel(*id, now);
             }
             Stimulus::Quit => connection.quit(now),
-            Stimulus::Tls => connection.tls_established(tls_session(), now),
+            Stimulus::Tls(binding) => {
+                let session = tls_session().with_binding(binding.clone());
+                connection.tls_established(session, now);
+            }
             Stimulus::Eof => connection.receive_eof(now),
             Stimulus::Failed(kind) => {
                 connection.failed(TransportError::new(*kind, "the transport failed"), now);

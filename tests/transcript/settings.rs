@@ -47,6 +47,14 @@ impl Settings {
                     config.login =
                         Login::With(Credentials::password(username, value).map_err(show)?);
                 }
+                "token" => {
+                    let username: String = username.take().ok_or("token= without username=")?;
+                    secrets = forms_of_a_secret(&username, value);
+                    config.login = Login::With(Credentials::token(username, value).map_err(show)?);
+                }
+                "external" => {
+                    config.login = Login::With(Credentials::external(value).map_err(show)?);
+                }
                 "login" if value == "ask" => config.login = Login::Ask,
                 "mechanisms" => config.mechanisms = mechanisms(value)?,
                 "plaintext-auth" if value == "allow" => {
@@ -200,7 +208,7 @@ fn closing_quote(text: &str) -> Option<usize> {
     None
 }
 
-/// `credentials none` or `credentials username=… password=…`.
+/// `credentials none`, `credentials username=… password=…` or `credentials username=… token=…`.
 pub(crate) fn credentials(line: &str) -> Result<Option<Credentials>, String> {
     if line.trim() == "none" {
         return Ok(None);
@@ -211,9 +219,13 @@ pub(crate) fn credentials(line: &str) -> Result<Option<Credentials>, String> {
         word.map(|word| word.value.clone())
             .ok_or(format!("{key}= is missing"))
     };
-    Credentials::password(find("username")?, find("password")?)
-        .map(Some)
-        .map_err(show)
+    let username = find("username")?;
+    match find("token") {
+        Ok(token) => Credentials::token(username, token),
+        Err(_) => Credentials::password(username, find("password")?),
+    }
+    .map(Some)
+    .map_err(show)
 }
 
 /// The forms in which a password travels, and itself unless it is a common word.

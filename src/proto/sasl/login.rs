@@ -11,9 +11,9 @@ pub(super) struct Login {
 
 impl Login {
     pub(super) fn new(credentials: &Credentials) -> Self {
-        let answers = [&credentials.username, &credentials.password];
+        let answers = [credentials.username(), credentials.secret()];
         Self {
-            answers: answers.map(|answer| answer.clone().into_bytes()).into(),
+            answers: answers.map(|answer| answer.as_bytes().to_vec()).into(),
         }
     }
 }
@@ -24,6 +24,6 @@ impl Mechanism for Login {
     }
 
     fn respond(&mut self, _challenge: &[u8]) -> Result<Vec<u8>, MechanismError> {
-        self.answers.pop_front().ok_or(MechanismError)
+        self.answers.pop_front().ok_or(MechanismError::UNEXPECTED)
     }
 }

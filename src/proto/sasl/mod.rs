@@ -1,11 +1,24 @@
-//! SASL (RFC 4422, RFC 4954): credentials, the mechanisms, and which of them is used.
+//! SASL (RFC 4422, RFC 4954): credentials, and the client's side of each mechanism.
+//!
+//! Which mechanism is used is decided in `auth`; how it talks is a file of its own here.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+mod bearer;
+mod cram_md5;
+mod credentials;
+mod external;
 mod login;
+mod nonce;
 mod plain;
+mod scram;
+
+use super::session::ChannelBinding;
+use credentials::Kind;
+pub use credentials::{Credentials, CredentialsError};
+pub(crate) use nonce::Nonces;
 
 /// The name of a SASL mechanism, in upper case: any name of RFC 4422's grammar, whether or not the
 /// engine knows the mechanism.
@@ -13,14 +26,41 @@ mod plain;
 pub struct MechanismName(Cow<'static, str>);
 
 impl MechanismName {
+    /// RFC 7677, bound to the TLS session: the password does not travel, the server proves that it
+    /// knows it, and nobody can sit in between.
+    pub const SCRAM_SHA_256_PLUS: Self = Self(Cow::Borrowed("SCRAM-SHA-256-PLUS"));
+    /// RFC 7677: the password does not travel, and the server proves that it knows it.
+    pub const SCRAM_SHA_256: Self = Self(Cow::Borrowed("SCRAM-SHA-256"));
+    /// RFC 7628: an OAuth 2.0 bearer token.
+    pub const OAUTHBEARER: Self = Self(Cow::Borrowed("OAUTHBEARER"));
+    /// Google's forerunner of OAUTHBEARER, and all that Microsoft has.
+    pub const XOAUTH2: Self = Self(Cow::Borrowed("XOAUTH2"));
+    /// RFC 4422 appendix A: the identity is that of the TLS client certificate.
+    pub const EXTERNAL: Self = Self(Cow::Borrowed("EXTERNAL"));
     /// RFC 4616: name and password in one message.
     pub const PLAIN: Self = Self(Cow::Borrowed("PLAIN"));
     /// Never standardised, and offered everywhere: name, then password.
     pub const LOGIN: Self = Self(Cow::Borrowed("LOGIN"));
+    /// RFC 2195: a digest of the password.
+    pub const CRAM_MD5: Self = Self(Cow::Borrowed("CRAM-MD5"));
 
     /// The mechanisms that the engine knows, the preferred first.
+    ///
+    /// PLAIN and LOGIN go before CRAM-MD5: they are used in TLS only, which hides the password
+    /// better than MD5 does, while CRAM-MD5 needs a server that stores passwords in clear, and is
+    /// refused by one that lists it without having them. In clear the order gives way to what is
+    /// seen on the wire: see [`PlaintextAuth`](crate::proto::PlaintextAuth).
     pub fn by_strength() -> Vec<Self> {
-        vec![Self::PLAIN, Self::LOGIN]
+        vec![
+            Self::SCRAM_SHA_256_PLUS,
+            Self::SCRAM_SHA_256,
+            Self::OAUTHBEARER,
+            Self::XOAUTH2,
+            Self::EXTERNAL,
+            Self::PLAIN,
+            Self::LOGIN,
+            Self::CRAM_MD5,
+        ]
     }
 
     /// The name.
@@ -30,7 +70,21 @@ impl MechanismName {
 
     /// Whether the engine has this mechanism.
     pub fn is_known(&self) -> bool {
-        Self::by_strength().contains(self)
+        self.known().is_some()
+    }
+
+    pub(crate) fn known(&self) -> Option<Known> {
+        Some(match self.as_str() {
+            "SCRAM-SHA-256-PLUS" => Known::ScramSha256Plus,
+            "SCRAM-SHA-256" => Known::ScramSha256,
+            "OAUTHBEARER" => Known::OAuthBearer,
+            "XOAUTH2" => Known::XOAuth2,
+            "EXTERNAL" => Known::External,
+            "PLAIN" => Known::Plain,
+            "LOGIN" => Known::Login,
+            "CRAM-MD5" => Known::CramMd5,
+            _ => return None,
+        })
     }
 }
 
@@ -73,8 +127,87 @@ impl fmt::Display for MechanismNameError {
 
 impl std::error::Error for MechanismNameError {}
 
-/// One SASL exchange, from the client's side. A mechanism is a file of its own, a name in
-/// [`MechanismName::by_strength`], and an arm of [`begin`].
+/// A mechanism that the engine has: a file of its own, a name in [`MechanismName::by_strength`], and
+/// an arm of each match here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    ScramSha256Plus,
+    ScramSha256,
+    OAuthBearer,
+    XOAuth2,
+    External,
+    Plain,
+    Login,
+    CramMd5,
+}
+
+/// What somebody who listens learns of the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exposure {
+    /// Nothing, or no more than a salted and slow hash gives away (RFC 7677 §4).
+    Hidden,
+    /// What a weak password can be guessed from at the speed of MD5.
+    Guessable,
+    /// The secret.
+    Shown,
+}
+
+impl Known {
+    pub(crate) fn exposure(self) -> Exposure {
+        match self {
+            Self::ScramSha256Plus | Self::ScramSha256 | Self::External => Exposure::Hidden,
+            Self::CramMd5 => Exposure::Guessable,
+            Self::OAuthBearer | Self::XOAuth2 | Self::Plain | Self::Login => Exposure::Shown,
+        }
+    }
+
+    pub(crate) fn takes(self, credentials: &Credentials) -> bool {
+        let needed = match self {
+            Self::ScramSha256Plus
+            | Self::ScramSha256
+            | Self::Plain
+            | Self::Login
+            | Self::CramMd5 => Kind::Password,
+            Self::OAuthBearer | Self::XOAuth2 => Kind::Token,
+            Self::External => Kind::External,
+        };
+        credentials.kind() == needed
+    }
+
+    /// The client's side of an exchange.
+    pub(crate) fn begin(
+        self,
+        credentials: &Credentials,
+        binding: Binding,
+        nonces: &mut Nonces,
+    ) -> Box<dyn Mechanism> {
+        match self {
+            Self::ScramSha256Plus | Self::ScramSha256 => {
+                Box::new(scram::Scram::new(credentials, binding, nonces.next()))
+            }
+            Self::OAuthBearer => Box::new(bearer::Bearer::oauthbearer(credentials)),
+            Self::XOAuth2 => Box::new(bearer::Bearer::xoauth2(credentials)),
+            Self::External => Box::new(external::External::new(credentials)),
+            Self::Plain => Box::new(plain::Plain::new(credentials)),
+            Self::Login => Box::new(login::Login::new(credentials)),
+            Self::CramMd5 => Box::new(cram_md5::CramMd5::new(credentials)),
+        }
+    }
+}
+
+/// What SCRAM says of channel binding (the gs2-cbind-flag of RFC 5802 §7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// `n`: the client cannot bind.
+    Unable,
+    /// `y`: it could, but does not see that the server can. A server that can knows by this that
+    /// somebody has changed its offer.
+    NotOffered,
+    /// `p`: it does, with this.
+    Bound(ChannelBinding),
+}
+
+/// One SASL exchange, from the client's side.
 pub(crate) trait Mechanism: Send {
     /// Who speaks first.
     fn starts(&self) -> Starts;
@@ -82,9 +215,16 @@ pub(crate) trait Mechanism: Send {
     /// The answer to a challenge. An initial response is the answer to none, given as empty.
     fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, MechanismError>;
 
-    /// The server says that the exchange has succeeded: whether the client agrees.
-    fn succeeded(&mut self) -> Result<(), MechanismError> {
+    /// The server says that the exchange has succeeded: whether the client agrees. `data` is what
+    /// the reply's text holds in base64, if anything; RFC 4954 has no place for it, and some
+    /// servers put the last word of SCRAM there.
+    fn succeeded(&mut self, _data: Option<&[u8]>) -> Result<(), MechanismError> {
         Ok(())
+    }
+
+    /// What the server has said of a refusal that is still to come.
+    fn reason(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -94,84 +234,15 @@ pub(crate) enum Starts {
     Client,
     /// The server, though most let the client do so.
     Either,
+    /// The server, with a challenge that cannot be answered before it came.
+    Server,
 }
 
-/// A challenge that the mechanism has no answer to, or a proof that does not hold.
+/// A challenge that the mechanism has no answer to, or a proof that does not hold: what the server
+/// did, as in "the server …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MechanismError;
+pub(crate) struct MechanismError(pub(crate) &'static str);
 
-/// The exchange of a known mechanism; `None` for one that the engine does not have.
-pub(crate) fn begin(name: &MechanismName, credentials: &Credentials) -> Option<Box<dyn Mechanism>> {
-    match name.as_str() {
-        "PLAIN" => Some(Box::new(plain::Plain::new(credentials))),
-        "LOGIN" => Some(Box::new(login::Login::new(credentials))),
-        _ => None,
-    }
+impl MechanismError {
+    pub(crate) const UNEXPECTED: Self = Self("sent a challenge that the mechanism has not");
 }
-
-/// What to log in with. `Debug` does not show the secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    username: String,
-    password: String,
-}
-
-impl Credentials {
-    /// A user name and a password.
-    ///
-    /// # Errors
-    /// A control character in either (RFC 4616 forbids NUL, RFC 4013 all of them): mostly the line
-    /// end of the file it was read from.
-    pub fn password(
-        username: impl Into<String>,
-        password: impl Into<String>,
-    ) -> Result<Self, CredentialsError> {
-        let (username, password) = (username.into(), password.into());
-        if username.is_empty() || username.chars().any(char::is_control) {
-            return Err(CredentialsError::Username);
-        }
-        if password.chars().any(char::is_control) {
-            return Err(CredentialsError::Password);
-        }
-        Ok(Self { username, password })
-    }
-
-    /// The user name.
-    pub fn username(&self) -> &str {
-        &self.username
-    }
-
-    /// What must not be seen.
-    pub(crate) fn secret(&self) -> &str {
-        &self.password
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Credentials that no mechanism can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CredentialsError {
-    /// The user name is empty or has a control character.
-    Username,
-    /// The password has a control character.
-    Password,
-}
-
-impl fmt::Display for CredentialsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Username => "the user name is empty or has a control character",
-            Self::Password => "the password has a control character, such as a line end",
-        })
-    }
-}
-
-impl std::error::Error for CredentialsError {}

@@ -11,7 +11,7 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn new(credentials: &Credentials) -> Self {
-        let parts = ["", &credentials.username, &credentials.password];
+        let parts = ["", credentials.username(), credentials.secret()];
         Self {
             message: Some(parts.join("\0").into_bytes()),
         }
@@ -24,6 +24,6 @@ impl Mechanism for Plain {
     }
 
     fn respond(&mut self, _challenge: &[u8]) -> Result<Vec<u8>, MechanismError> {
-        self.message.take().ok_or(MechanismError)
+        self.message.take().ok_or(MechanismError::UNEXPECTED)
     }
 }

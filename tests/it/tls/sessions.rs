@@ -62,6 +62,10 @@ async fn tls_1_2_is_spoken_where_the_server_has_nothing_newer() {
     let tls = session.tls().expect("the session has TLS");
     assert_eq!(tls.version, "TLSv1.2");
     assert!(tls.cipher.starts_with("TLS_ECDHE_"), "{}", tls.cipher);
+    // RFC 5929 §4.1, of a certificate that is signed with ECDSA and SHA-256.
+    let certificate = tls.certificate.as_ref().expect("a certificate");
+    let digest = ChannelBinding::TlsServerEndPoint(certificate.sha256.to_vec());
+    assert_eq!(tls.binding, digest);
 }
 
 #[tokio::test]

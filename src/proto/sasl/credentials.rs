@@ -1,0 +1,159 @@
+//! What to log in with.
+
+use std::fmt;
+
+/// What to log in with. `Debug` does not show the secret.
+///
+/// ```
+/// use ehlo::Credentials;
+///
+/// let by_password = Credentials::password("alice", "secret")?;
+/// let by_token = Credentials::token("alice@example.org", "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg")?;
+/// assert!(!format!("{by_password:?} {by_token:?}").contains("secret"));
+/// # Ok::<(), ehlo::CredentialsError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    username: String,
+    secret: Secret,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Secret {
+    Password(String),
+    Token(String),
+    /// The key of a client certificate, which the transport has.
+    Elsewhere,
+}
+
+/// What kind of secret they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Password,
+    Token,
+    External,
+}
+
+impl Credentials {
+    /// A user name and a password: for SCRAM, PLAIN, LOGIN and CRAM-MD5.
+    ///
+    /// SCRAM prepares both as RFC 5802 §2.2 says (SASLprep); the others send them as they are, since
+    /// there the server does it (RFC 4616 §2).
+    ///
+    /// # Errors
+    /// A control character in either (RFC 4616 forbids NUL, RFC 4013 all of them): mostly the line
+    /// end of the file it was read from.
+    pub fn password(
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Result<Self, CredentialsError> {
+        let (username, password) = (username.into(), password.into());
+        if username.is_empty() || username.chars().any(char::is_control) {
+            return Err(CredentialsError::Username);
+        }
+        if password.chars().any(char::is_control) {
+            return Err(CredentialsError::Password);
+        }
+        Ok(Self {
+            username,
+            secret: Secret::Password(password),
+        })
+    }
+
+    /// A user name and an OAuth 2.0 access token (RFC 6750): for OAUTHBEARER and XOAUTH2.
+    ///
+    /// Tokens live for an hour or so. `Login::Ask` asks for one when it is needed, and once more
+    /// when it was refused.
+    ///
+    /// # Errors
+    /// A user name that is empty or has a control character; a token that is empty or has
+    /// anything but visible ASCII characters.
+    pub fn token(
+        username: impl Into<String>,
+        token: impl Into<String>,
+    ) -> Result<Self, CredentialsError> {
+        let (username, token) = (username.into(), token.into());
+        if username.is_empty() || username.chars().any(char::is_control) {
+            return Err(CredentialsError::Username);
+        }
+        if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
+            return Err(CredentialsError::Token);
+        }
+        Ok(Self {
+            username,
+            secret: Secret::Token(token),
+        })
+    }
+
+    /// The identity of the TLS client certificate: for EXTERNAL. `authzid` is whom to act for; empty,
+    /// it is whom the certificate names.
+    ///
+    /// # Errors
+    /// A control character.
+    pub fn external(authzid: impl Into<String>) -> Result<Self, CredentialsError> {
+        let username = authzid.into();
+        if username.chars().any(char::is_control) {
+            return Err(CredentialsError::Username);
+        }
+        Ok(Self {
+            username,
+            secret: Secret::Elsewhere,
+        })
+    }
+
+    /// The user name; for EXTERNAL whom to act for.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.secret {
+            Secret::Password(_) => Kind::Password,
+            Secret::Token(_) => Kind::Token,
+            Secret::Elsewhere => Kind::External,
+        }
+    }
+
+    /// What must not be seen; empty if there is nothing.
+    pub(crate) fn secret(&self) -> &str {
+        match &self.secret {
+            Secret::Password(secret) | Secret::Token(secret) => secret,
+            Secret::Elsewhere => "",
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Credentials that no mechanism can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The user name is empty or has a control character.
+    Username,
+    /// The password has a control character.
+    Password,
+    /// The token is empty or has something else than visible ASCII characters.
+    Token,
+}
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Username => "the user name is empty or has a control character",
+            Self::Password => "the password has a control character, such as a line end",
+            Self::Token => {
+                "the token is empty or has a space, a line end or a character beyond ASCII"
+            }
+        })
+    }
+}
+
+impl std::error::Error for CredentialsError {}
