@@ -517,4 +517,4 @@ fn blame_reader(outcome: Outcome, error: std::io::Error) -> Outcome {
 }
 
 /// Octets that are read of a streamed body at a time.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 256 * 1024;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use ehlo::{BareNewlines, Client, Content};
+use ehlo::{BareNewlines, Client, Content, Streamed};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::peer::Peer;
@@ -167,6 +167,33 @@ async fn a_clean_message_goes_out_from_where_the_caller_has_it() {
 }
 
 #[tokio::test]
+async fn a_streamed_message_takes_four_writes_for_each_mebibyte() {
+    let (mut peer, stream) = Peer::pair(8 << 20);
+    let server = tokio::spawn(async move {
+        peer.greet(&[]).await;
+        peer.envelope().await;
+        let message = peer.message().await;
+        peer.say(&["250 taken"]).await;
+        message
+    });
+    let text = "A line of 32 octets, with CRLF.\r\n".repeat(4 * 32 * 1024);
+    let (noting, writes) = Noting::new(stream);
+    let client = Client::attach(noting, clear()).await.unwrap();
+    let outcome = client
+        .send_from(
+            to("bob@example.org"),
+            Streamed::default(),
+            Halting::new(&text),
+        )
+        .await;
+    assert!(outcome.is_accepted(), "{outcome:?}");
+    assert!(server.await.unwrap() == text);
+    let written = writes.lock().unwrap().len();
+    // EHLO, the envelope, and the end of the message beside.
+    assert!(written <= 4 * text.len().div_ceil(1 << 20) + 3, "{written}");
+}
+
+#[tokio::test]
 async fn a_stream_without_vectored_writes_still_gets_each_flight_in_one() {
     let (mut peer, stream) = Peer::pair(1 << 20);
     let server = tokio::spawn(async move {
@@ -185,6 +212,36 @@ async fn a_stream_without_vectored_writes_still_gets_each_flight_in_one() {
         3,
         "EHLO, the envelope, the message"
     );
+}
+
+/// A reader that lets others run before each read, as a file does.
+struct Halting<'a> {
+    text: &'a [u8],
+    halted: bool,
+}
+
+impl<'a> Halting<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            halted: false,
+        }
+    }
+}
+
+impl AsyncRead for Halting<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.halted = !self.halted;
+        if self.halted {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.text).poll_read(cx, buf)
+    }
 }
 
 /// A stream that cannot write several slices at once.
