@@ -211,7 +211,8 @@ pub enum Category {
     ConnectionTimeout,
     /// Nothing listens there, it is unreachable, or the server declines service.
     ConnectionRefused,
-    /// The peer closed or reset the connection before the dialogue was over.
+    /// The connection ended before the dialogue was over: closed or reset by the peer, or by this
+    /// side for the sake of something else.
     ConnectionLost,
     /// The port speaks another TLS mode than was asked for.
     EncryptionMismatch,
@@ -290,7 +291,7 @@ pub enum Stage {
     Handshake,
     /// The SASL exchange.
     Auth,
-    /// MAIL.
+    /// MAIL, and RSET before it.
     Mail,
     /// RCPT.
     Rcpt,
@@ -298,7 +299,7 @@ pub enum Stage {
     Data,
     /// The message, and the reply to its end.
     Body,
-    /// QUIT, and RSET.
+    /// QUIT.
     Quit,
 }
 
@@ -328,7 +329,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Who has to act.
+/// Who has to act. Closed: there is nobody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Party {

@@ -35,6 +35,10 @@ impl Mailbox {
     /// # Errors
     /// A control character or an empty local part; or a malformed domain.
     pub fn new(local_part: &str, domain: &str) -> Result<Self, AddressError> {
+        if local_part.is_empty() {
+            let problem = "the part before the '@' is missing or malformed";
+            return Err(AddressError::new(local_part, problem));
+        }
         let mut text = String::with_capacity(local_part.len() + domain.len() + 3);
         if grammar::is_dot_string(local_part.as_bytes()) {
             text.push_str(local_part);
@@ -253,3 +257,19 @@ impl fmt::Display for AddressError {
 }
 
 impl std::error::Error for AddressError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_local_part_is_quoted_where_the_grammar_needs_it() {
+        let written = |local| Mailbox::new(local, "x.org").map(|mailbox| mailbox.to_string());
+        assert_eq!(written("jo.doe").as_deref(), Ok("jo.doe@x.org"));
+        assert_eq!(written("a b").as_deref(), Ok("\"a b\"@x.org"));
+        assert_eq!(written("a\"\\").as_deref(), Ok(r#""a\"\\"@x.org"#));
+        for local in ["", "a\r\nb", "a>b"] {
+            assert!(written(local).is_err(), "{local:?}");
+        }
+    }
+}

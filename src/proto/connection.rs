@@ -1,5 +1,6 @@
 //! The engine's one public value: inputs, commands, outputs.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -336,8 +337,7 @@ impl Connection {
                 let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
                 let flow = self.pipeline.handle(head, reply, &mut self.link, now);
                 if self.pipeline.refuses_behind_message() {
-                    self.progress
-                        .change(|facts| facts.refuses_behind_message = true);
+                    self.progress.refuses_behind_message();
                 }
                 match closing {
                     Some(error) => self.close(Err(error), now),
@@ -536,8 +536,19 @@ impl Connection {
     }
 }
 
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("stage", &self.stage())
+            .field("closed", &self.is_closed())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Writes the streamed body that the server waits for. Once a piece breaks what was declared of the
 /// body, the message is given up: the rest is ignored, and the verdicts say why.
+#[derive(Debug)]
 pub struct BodyWriter<'a> {
     connection: &'a mut Connection,
     id: TransactionId,

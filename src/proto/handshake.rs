@@ -87,6 +87,14 @@ impl Progress {
         }
     }
 
+    /// The server was found to refuse what begins behind an unanswered message.
+    pub(crate) fn refuses_behind_message(&mut self) {
+        let known = self.session.as_ref().map(Session::refuses_behind_message);
+        if known == Some(false) {
+            self.change(|facts| facts.refuses_behind_message = true);
+        }
+    }
+
     fn extensions(&self) -> Extensions {
         self.session
             .as_ref()

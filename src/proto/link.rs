@@ -304,20 +304,16 @@ impl Link {
     /// The next deadline and the stage that would miss it.
     pub(crate) fn deadline(&self) -> Option<(Instant, Stage)> {
         let timeouts = &self.config.timeouts;
-        let reply = self.waiting_since.zip(self.head()).map(|(since, expect)| {
-            let stage = expect.stage();
-            (since + timeouts.reply(stage), stage)
-        });
-        let writing = self.writing_since.map(|since| {
-            (
-                since + timeouts.block,
-                self.head().map_or(Stage::Mail, Expect::stage),
-            )
-        });
-        [reply, writing]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(deadline, _)| *deadline)
+        let stage = self.stage();
+        // A time beyond what the clock can count to never comes.
+        let reply = self
+            .waiting_since
+            .and_then(|since| since.checked_add(timeouts.reply(stage)));
+        let writing = self
+            .writing_since
+            .and_then(|since| since.checked_add(timeouts.block));
+        let deadline = [reply, writing].into_iter().flatten().min()?;
+        Some((deadline, stage))
     }
 
     /// Whether a reply is waited for, and not only the transport.

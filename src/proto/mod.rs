@@ -33,7 +33,7 @@ pub(crate) mod transaction;
 
 pub use body::{ContentFacts, Scanner};
 pub use config::{
-    BehindMessage, Config, Context, InitialResponse, Limits, Login, Pipelining, PlaintextAuth,
+    BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, Pipelining, PlaintextAuth, Protocol,
     Unadvertised,
 };
 pub use connection::{BodyWriter, Connection};

@@ -112,7 +112,7 @@ impl Transaction {
     pub(super) fn leave_out_foreign(&mut self, utf8: Utf8Param, link: &Link) -> usize {
         if utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
             for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
-                if !recipient.mailbox().is_ascii() {
+                if !recipient.is_ascii() {
                     let error = preflight::foreign_recipient(recipient.mailbox(), link);
                     *slot = Slot::Decided(Verdict::NotSent(error));
                 }

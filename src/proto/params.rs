@@ -51,6 +51,13 @@ impl Params {
         self.0.iter()
     }
 
+    /// Whether no value needs SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.iter()
+            .filter_map(Param::value)
+            .all(|value| value.is_ascii())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -230,7 +230,11 @@ impl Pipeline {
     /// The connection is over: every transaction gets its verdicts, and its event.
     pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
         while let Some(mut transaction) = self.transactions.pop_front() {
-            let sent = matches!(transaction.fate, Fate::Open) && link.body_is_sent(transaction.id);
+            // Only what the sender is done with can be sent: the queue is not searched for the rest.
+            let sent = matches!(
+                (&transaction.fate, &transaction.step),
+                (Fate::Open, Step::Ended)
+            ) && link.body_is_sent(transaction.id);
             transaction.close(sent, error);
             transaction.finish(link);
         }

@@ -98,8 +98,10 @@ pub(crate) fn check(
 
 /// Why a recipient cannot be named in this session.
 pub(crate) fn foreign_recipient(mailbox: &Mailbox, link: &Link) -> Error {
-    let message =
-        format!("the address {mailbox} is not ASCII, and the server does not offer SMTPUTF8");
+    let message = format!(
+        "the address {mailbox} or a parameter of it is not ASCII, and the server does not offer \
+         SMTPUTF8"
+    );
     let error = link.error(Category::Usage, Stage::Rcpt, Party::Caller, message);
     error.with_hint("Use an ASCII address of this recipient.")
 }
@@ -171,9 +173,9 @@ fn check_utf8(
     match (needed, offers.smtputf8) {
         (false, _) => Ok(Utf8Param::Absent),
         (true, Offer::Unlimited | Offer::Limited(())) => Ok(Utf8Param::SmtpUtf8),
-        (true, Offer::Absent) if !envelope.reverse_path().as_str().is_ascii() => {
-            let message = "the sender's address is not ASCII, and the server does not offer \
-                           SMTPUTF8 (RFC 6531: 5.6.7)";
+        (true, Offer::Absent) if !envelope.sender_is_ascii() => {
+            let message = "the sender's address or a parameter of it is not ASCII, and the server \
+                           does not offer SMTPUTF8 (RFC 6531: 5.6.7)";
             Err(unsendable(
                 message,
                 "Use an ASCII address of this sender.",

@@ -8,16 +8,17 @@ use crate::error::Stage;
 ///
 /// A reply's time starts when its command has left and the reply before it is complete; octets of an
 /// unfinished reply do not extend it. A body's time is for each block that the peer takes.
+/// `Duration::MAX` waits for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
     /// The greeting. Default 5 minutes.
     pub greeting: Duration,
-    /// EHLO, HELO, STARTTLS, AUTH, RSET. Default 5 minutes.
+    /// EHLO, HELO, STARTTLS, AUTH. Default 5 minutes.
     pub command: Duration,
     /// The TLS handshake. Default 1 minute.
     pub handshake: Duration,
-    /// MAIL. Default 5 minutes.
+    /// MAIL and RSET. Default 5 minutes.
     pub mail: Duration,
     /// RCPT. Default 5 minutes.
     pub rcpt: Duration,

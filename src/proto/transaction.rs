@@ -67,17 +67,14 @@ impl Envelope {
         self.commitment
     }
 
-    /// Whether an address needs SMTPUTF8.
+    /// Whether nothing in it needs SMTPUTF8.
     pub(crate) fn is_ascii(&self) -> bool {
-        let sender = match &self.reverse_path {
-            ReversePath::Null => true,
-            ReversePath::Mailbox(mailbox) => mailbox.is_ascii(),
-        };
-        sender
-            && self
-                .recipients
-                .iter()
-                .all(|recipient| recipient.mailbox.is_ascii())
+        self.sender_is_ascii() && self.recipients.iter().all(Recipient::is_ascii)
+    }
+
+    /// Whether nothing in MAIL needs SMTPUTF8.
+    pub(crate) fn sender_is_ascii(&self) -> bool {
+        self.reverse_path.as_str().is_ascii() && self.params.is_ascii()
     }
 }
 
@@ -112,6 +109,11 @@ impl Recipient {
     /// Parameters for RCPT.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// Whether nothing in RCPT needs SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.mailbox.is_ascii() && self.params.is_ascii()
     }
 }
 
