@@ -57,9 +57,11 @@ impl Content {
         let facts = scanner.finish();
         match (facts.bare_newline, newlines) {
             (Some(offset), BareNewlines::Reject) => Err(ContentError::BareNewline { offset }),
-            (Some(_), BareNewlines::Normalise) | (None, _) => {
-                Ok(Self { bytes, facts, kind: Kind::Text })
-            }
+            (Some(_), BareNewlines::Normalise) | (None, _) => Ok(Self {
+                bytes,
+                facts,
+                kind: Kind::Text,
+            }),
         }
     }
 
@@ -71,7 +73,11 @@ impl Content {
         scanner.push(&bytes);
         let mut facts = scanner.finish();
         facts.wire_size = bytes.len() as u64;
-        Self { bytes, facts, kind: Kind::Binary }
+        Self {
+            bytes,
+            facts,
+            kind: Kind::Binary,
+        }
     }
 
     /// What the octets are. Text with a NUL counts as binary: only BINARYMIME carries it.
@@ -82,6 +88,11 @@ impl Content {
             Kind::Text if self.facts.eight_bit => Encoding::EightBit,
             Kind::Text => Encoding::SevenBit,
         }
+    }
+
+    /// Whether line ends mean nothing in it.
+    pub(crate) fn is_verbatim(&self) -> bool {
+        self.kind == Kind::Binary
     }
 
     /// The octets, as they were given.
@@ -281,7 +292,12 @@ enum Line {
 
 impl Encoder {
     pub(crate) fn new(transfer: Transfer, newlines: BareNewlines) -> Self {
-        Self { transfer, newlines, line: Line::Start, stuffed: 0 }
+        Self {
+            transfer,
+            newlines,
+            line: Line::Start,
+            stuffed: 0,
+        }
     }
 
     /// Adds the next piece to the output, in slices of its own memory where they are long.
@@ -407,7 +423,11 @@ impl ContentCursor {
         let form = if as_it_is { Form::Clean } else { Form::Encoded };
         // A `Content` exists only if its newlines are in order or may be normalised.
         let encoder = Encoder::new(transfer, BareNewlines::Normalise);
-        Self { rest: content.bytes.clone(), encoder, form }
+        Self {
+            rest: content.bytes.clone(),
+            encoder,
+            form,
+        }
     }
 
     /// Queues as much as the output should hold. `Done` once the end mark is queued.

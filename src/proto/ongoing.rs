@@ -3,16 +3,17 @@
 
 use std::time::Instant;
 
-use super::body::ContentCursor;
+use super::body::{ContentCursor, Transfer};
 use super::command::{Command, Utf8Param};
+use super::config::Protocol;
 use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::pipeline::Flow;
-use super::preflight;
+use super::preflight::{self, Way};
 use super::reply::{Class, Reply};
 use super::stream::StreamState;
-use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
+use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
 
 /// A transaction between its submission and its verdicts.
@@ -30,6 +31,9 @@ pub(super) struct Transaction {
     /// Replies still due.
     pub(super) outstanding: usize,
     pub(super) place: Place,
+    pub(super) way: Way,
+    /// Replies to the message that have come (LMTP has one for each recipient).
+    pub(super) body_replies: usize,
     pub(super) opened: Opened,
 }
 
@@ -159,19 +163,19 @@ impl Transaction {
             Fate::Open if self.accepted > 0 => {
                 link.expect_body(self.id);
                 self.outstanding += 1;
-                self.step = match &self.work {
-                    Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content)),
-                    Work::Send(Body::Streamed(streamed)) => {
-                        Step::Streamed(StreamState::new(streamed))
-                    }
-                    Work::Probe => Step::Ended,
-                };
+                self.step = self.content_step(Transfer::Dotted);
                 Flow::Continue
             }
             Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::half_sent(link)),
             Fate::Restart => refused_yet_invited(link),
             // A lone dot would deliver an empty message to whoever was accepted after all.
             Fate::Decided if self.accepted > 0 => refused_yet_invited(link),
+            // RFC 2033 §4.2: without a recipient an LMTP server must not invite the message.
+            Fate::Open | Fate::Decided | Fate::Cancelled(_)
+                if link.config.protocol == Protocol::Lmtp =>
+            {
+                refused_yet_invited(link)
+            }
             // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
             Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
                 if matches!(self.fate, Fate::Open) {
@@ -182,6 +186,39 @@ impl Transaction {
                 self.step = Step::Ended;
                 Flow::Continue
             }
+        }
+    }
+
+    /// Whether so much content would be wasted on a refused envelope that its replies are awaited.
+    pub(super) fn content_is_large(&self) -> bool {
+        match &self.work {
+            Work::Send(Body::Whole(content)) => content.facts().wire_size > LARGE,
+            Work::Send(Body::Streamed(_)) | Work::Probe => true,
+        }
+    }
+
+    /// The form in which the content follows BDAT.
+    pub(super) fn counted(&self) -> Transfer {
+        let verbatim = match &self.work {
+            Work::Send(Body::Whole(content)) => content.is_verbatim(),
+            Work::Send(Body::Streamed(streamed)) => streamed.encoding == Encoding::Binary,
+            Work::Probe => false,
+        };
+        if verbatim {
+            Transfer::Verbatim
+        } else {
+            Transfer::Counted
+        }
+    }
+
+    /// The step that sends the message.
+    pub(super) fn content_step(&self, transfer: Transfer) -> Step {
+        match &self.work {
+            Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content, transfer)),
+            Work::Send(Body::Streamed(streamed)) => {
+                Step::Streamed(StreamState::new(streamed, transfer))
+            }
+            Work::Probe => Step::Ended,
         }
     }
 
@@ -215,6 +252,26 @@ impl Transaction {
         if matches!(self.fate, Fate::Open) {
             self.resolve(|| Verdict::Accepted(reply.clone()));
         }
+    }
+
+    /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
+    /// Returns whose it is.
+    pub(super) fn answer_next(&mut self, reply: &Reply) -> Option<usize> {
+        if !matches!(self.fate, Fate::Open) {
+            return None;
+        }
+        let index = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot, Slot::Taken))?;
+        self.slots[index] = Slot::Decided(match reply.code().class() {
+            Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
+            Class::Transient | Class::Permanent => Verdict::Refused {
+                stage: Stage::Body,
+                reply: reply.clone(),
+            },
+        });
+        Some(index)
     }
 
     /// A refusal for everybody who has no verdict yet.
@@ -284,6 +341,7 @@ impl Transaction {
         self.place = Place::Clear;
         self.opened = Opened::No;
         self.accepted = 0;
+        self.body_replies = 0;
     }
 
     pub(super) fn finish(self, link: &mut Link) {
@@ -303,3 +361,6 @@ fn refused_yet_invited(link: &Link) -> Flow {
     let message = "the server refused MAIL, then asked for the message";
     Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
 }
+
+/// Octets of content that go out in the flight of their envelope at most.
+const LARGE: u64 = 64 * 1024;

@@ -9,29 +9,28 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::body::Fill;
-use super::command::Command;
+use super::command::{Chunk, Command};
 use super::config::{BehindMessage, Pipelining};
-use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Offers};
-use super::reply::{Class, Reply};
-use super::stream::StreamState;
-use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
-use crate::error::{Category, Error, Party, Stage};
+use super::preflight::{self, Offers, Way};
+use super::reply::Reply;
+use super::stream::{Flushed, StreamState};
+use super::transaction::{Body, Commitment, Envelope, TransactionId};
+use crate::error::{Error, Stage};
 
 /// The transactions of a connection, oldest first.
 pub(crate) struct Pipeline {
-    transactions: VecDeque<Transaction>,
+    pub(super) transactions: VecDeque<Transaction>,
     next_id: u64,
     /// The transaction that the sender is at.
     cursor: u64,
-    offers: Offers,
-    behind: BehindMessage,
+    pub(super) offers: Offers,
+    pub(super) behind: BehindMessage,
     /// Whether the server holds an open transaction that nothing will complete.
     leftover: Leftover,
     pub(crate) quit: Quit,
@@ -107,6 +106,8 @@ impl Pipeline {
             unanswered: 0,
             outstanding: 0,
             place: Place::Clear,
+            way: Way::Data,
+            body_replies: 0,
             opened: Opened::No,
         });
         id
@@ -137,43 +138,58 @@ impl Pipeline {
         }
     }
 
-    /// The streamed body is queued to its end.
-    pub(crate) fn stream_ended(&mut self, link: &mut Link, now: Instant) {
-        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
-            link.body_queued(transaction.id, now);
-            transaction.step = Step::Ended;
+    /// Octets of the streamed body that may be written now.
+    pub(crate) fn stream_room(&self, link: &Link) -> usize {
+        match self.current().map(|transaction| &transaction.step) {
+            Some(Step::Streamed(state)) => state.room(&link.output),
+            Some(
+                Step::Begin
+                | Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Whole(_)
+                | Step::Restarting
+                | Step::Ended,
+            )
+            | None => 0,
         }
     }
 
-    /// The streamed body will not be completed.
-    pub(crate) fn give_up_stream(&mut self, error: Error, link: &Link) -> Flow {
-        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
-            transaction.fate = Fate::Cancelled(error);
+    /// The streamed body will not be completed. In counted octets the server can be told; a message
+    /// behind DATA has no end but its own, so there the connection ends.
+    pub(crate) fn give_up_stream(&mut self, error: Error, link: &mut Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return Flow::Continue;
+        };
+        transaction.fate = Fate::Cancelled(error);
+        match transaction.way {
+            Way::Data => Flow::Close(fault::half_sent(link)),
+            Way::Bdat => {
+                transaction.step = Step::Ended;
+                self.settle(link);
+                Flow::Continue
+            }
         }
-        Flow::Close(fault::half_sent(link))
     }
 
-    /// Takes the reply to one of a transaction's commands.
-    pub(crate) fn handle(
-        &mut self,
-        expect: Expect,
-        reply: Reply,
-        link: &mut Link,
-        now: Instant,
-    ) -> Flow {
+    /// Whether what is on its way for this reply is counted, so that the session survives its
+    /// refusal: the octets announced are still sent, and nothing is lost.
+    pub(crate) fn is_counted(&mut self, expect: Expect) -> bool {
         match expect {
-            Expect::Mail(id) => self.mail_answered(id, reply, link),
-            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, reply, link),
-            Expect::Data(id) => self.data_answered(id, reply, link, now),
-            Expect::Body(id) => self.body_answered(id, reply, link),
-            Expect::Rset => reset_answered(reply, link),
+            Expect::Chunk(_) => true,
+            Expect::Body(id) => find(&mut self.transactions, id.0)
+                .is_some_and(|transaction| transaction.way == Way::Bdat),
             Expect::Greeting
             | Expect::Ehlo
             | Expect::Helo
             | Expect::StartTls
             | Expect::Handshake
             | Expect::Auth
-            | Expect::Quit => Flow::Continue,
+            | Expect::Mail(_)
+            | Expect::Rcpt(..)
+            | Expect::Data(_)
+            | Expect::Rset
+            | Expect::Quit => false,
         }
     }
 
@@ -213,12 +229,21 @@ impl Pipeline {
                 transaction.fate = Fate::Cancelled(error);
                 Flow::Continue
             }
+            // What is announced is sent, and the last of it cannot be taken back: the reply decides.
+            (Fate::Open, Step::Whole(_)) if transaction.way == Way::Bdat => Flow::Continue,
+            (Fate::Open, Step::Streamed(_)) if transaction.way == Way::Bdat => {
+                transaction.fate = Fate::Cancelled(error);
+                transaction.step = Step::Ended;
+                Flow::Continue
+            }
             (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
                 transaction.decide(&error);
                 Flow::Close(fault::half_sent(link))
             }
             // Its last octets wait behind a slow transport: they must not go out.
-            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => {
+            (Fate::Open, Step::Ended)
+                if transaction.way == Way::Data && link.body_is_leaving(id) =>
+            {
                 transaction.decide(&error);
                 Flow::Close(fault::half_sent(link))
             }
@@ -243,21 +268,33 @@ impl Pipeline {
 
     fn may_speak(&self, link: &Link) -> bool {
         match self.offers.pipelining {
-            Pipelining::Groups => link.has_window(),
+            Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
+                link.has_window()
+            }
             // A body is the one thing that is sent while its reply is awaited.
             Pipelining::Off => link.is_idle() || self.is_in_body(),
         }
     }
 
     fn is_in_body(&self) -> bool {
-        let first = self
-            .transactions
-            .front()
-            .map_or(0, |transaction| transaction.id.0);
-        self.cursor
-            .checked_sub(first)
-            .and_then(|index| self.transactions.get(index as usize))
-            .is_some_and(|transaction| matches!(transaction.step, Step::Whole(_)))
+        self.current()
+            .is_some_and(|transaction| match &transaction.step {
+                Step::Whole(_) => true,
+                Step::Streamed(_) => transaction.way == Way::Data,
+                Step::Begin
+                | Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Restarting
+                | Step::Ended => false,
+            })
+    }
+
+    /// The transaction that the sender is at.
+    fn current(&self) -> Option<&Transaction> {
+        let first = self.transactions.front()?.id.0;
+        let index = self.cursor.checked_sub(first)?;
+        self.transactions.get(usize::try_from(index).ok()?)
     }
 
     fn advance_once(&mut self, link: &mut Link, now: Instant) -> Sender {
@@ -282,12 +319,32 @@ impl Pipeline {
                     Sender::Waits
                 }
                 Fill::Done => {
-                    link.body_queued(transaction.id, now);
+                    let content = match (&transaction.work, transaction.way) {
+                        (Work::Send(Body::Whole(content)), Way::Bdat) => content.facts().wire_size,
+                        (Work::Send(_) | Work::Probe, _) => 0,
+                    };
+                    link.body_queued(transaction.id, content, now);
                     Sender::Spoke
                 }
             },
-            waiting @ (Step::Streamed(_) | Step::Restarting) => {
-                transaction.step = waiting;
+            Step::Streamed(mut state) => match state.flush(transaction.id, link, now) {
+                Flushed::All => {
+                    match transaction.way {
+                        Way::Data => link.body_queued(transaction.id, 0, now),
+                        Way::Bdat => transaction.outstanding += 1,
+                    }
+                    Sender::Spoke
+                }
+                flushed @ (Flushed::Some | Flushed::Nothing) => {
+                    transaction.step = Step::Streamed(state);
+                    if flushed == Flushed::Some {
+                        transaction.outstanding += 1;
+                    }
+                    Sender::Waits
+                }
+            },
+            Step::Restarting => {
+                transaction.step = Step::Restarting;
                 Sender::Waits
             }
             Step::Ended => {
@@ -317,6 +374,15 @@ impl Pipeline {
         }
     }
 
+    /// Whether a transaction may begin behind the message that was sent last. Behind a final dot it
+    /// may (RFC 2920 §3.1); behind BDAT LAST servers disagree, so it is the caller's choice.
+    fn may_overlap(&self) -> bool {
+        match (self.offers.way, self.offers.pipelining) {
+            (Way::Data, _) | (Way::Bdat, Pipelining::Overlapping) => true,
+            (Way::Bdat, Pipelining::Off | Pipelining::Conservative | Pipelining::Groups) => false,
+        }
+    }
+
     fn reset(&mut self, link: &mut Link, now: Instant) {
         self.leftover = Leftover::Nothing;
         link.command(Command::Rset, Expect::Rset, now);
@@ -324,12 +390,15 @@ impl Pipeline {
 
     /// MAIL, if this session can carry the message.
     fn begin(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let may_overlap = self.may_overlap();
         let Some(transaction) = find(&mut self.transactions, self.cursor) else {
             return Sender::Waits;
         };
         let behind_message = link.expects_body();
         let waits = match (&transaction.work, self.leftover) {
-            (Work::Send(_), Leftover::Nothing) => self.behind == BehindMessage::Wait,
+            (Work::Send(_), Leftover::Nothing) => {
+                self.behind == BehindMessage::Wait || !may_overlap
+            }
             // A RSET that is refused could not be told from a refusal to talk behind a message.
             (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
@@ -368,6 +437,7 @@ impl Pipeline {
         };
         link.command(command, Expect::Mail(transaction.id), now);
         transaction.outstanding += 1;
+        transaction.way = self.offers.way;
         transaction.place = if behind_message {
             Place::BehindMessage
         } else {
@@ -389,7 +459,16 @@ impl Pipeline {
             return Sender::Spoke;
         }
         if transaction.unanswered > 0 {
-            if transaction.envelope.commitment() == Commitment::AllOrNothing {
+            let waits = match (transaction.envelope.commitment(), transaction.way) {
+                (Commitment::AllOrNothing, _) => true,
+                (Commitment::Each, Way::Data) => false,
+                (Commitment::Each, Way::Bdat) => {
+                    self.offers.pipelining == Pipelining::Conservative
+                        || transaction.content_is_large()
+                        || link.silence(now) > STALE
+                }
+            };
+            if waits {
                 transaction.step = Step::Commit;
                 return Sender::Waits;
             }
@@ -398,138 +477,24 @@ impl Pipeline {
             self.settle(link);
             return Sender::Spoke;
         }
-        link.command(Command::Data, Expect::Data(transaction.id), now);
-        transaction.outstanding += 1;
-        transaction.step = Step::AwaitData;
-        Sender::Waits
-    }
-
-    fn mail_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        transaction.outstanding -= 1;
-        let refused_for_place =
-            reply.code().number() == 503 && transaction.place == Place::BehindMessage;
-        match reply.code().class() {
-            Class::Completed => {
-                transaction.was_opened();
-                Flow::Continue
+        match (transaction.way, &transaction.work) {
+            (Way::Data, _) => {
+                link.command(Command::Data, Expect::Data(transaction.id), now);
+                transaction.outstanding += 1;
+                transaction.step = Step::AwaitData;
+                return Sender::Waits;
             }
-            Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
-            Class::Transient | Class::Permanent => {
-                if refused_for_place {
-                    self.behind = BehindMessage::Wait;
-                }
-                match transaction.fate {
-                    Fate::Open if refused_for_place => transaction.restart_later(),
-                    Fate::Open => {
-                        transaction.refuse(Stage::Mail, &reply);
-                        transaction.stop_envelope();
-                    }
-                    Fate::Decided | Fate::Restart | Fate::Cancelled(_) => {}
-                }
-                Flow::Continue
+            (Way::Bdat, Work::Send(Body::Whole(content))) => {
+                let octets = content.facts().wire_size;
+                link.announce(Command::Bdat(octets, Chunk::Last), now);
+                link.expect_body(transaction.id);
+                transaction.outstanding += 1;
             }
+            // Its chunks are counted, and announced, one by one.
+            (Way::Bdat, Work::Send(Body::Streamed(_)) | Work::Probe) => {}
         }
-    }
-
-    fn rcpt_answered(
-        &mut self,
-        id: TransactionId,
-        index: usize,
-        reply: Reply,
-        link: &mut Link,
-    ) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        // Left unanswered, so that its recipient has a verdict when the connection closes.
-        if reply.code().class() == Class::Intermediate {
-            return Flow::Close(unexpected(Stage::Rcpt, "250", reply, link));
-        }
-        transaction.outstanding -= 1;
-        transaction.unanswered -= 1;
-        if reply.is_positive() {
-            // Whatever was decided here, the server has a transaction open, and DATA can get 354.
-            transaction.accepted += 1;
-            transaction.was_opened();
-        }
-        if !matches!(transaction.fate, Fate::Open) {
-            return Flow::Continue;
-        }
-        let slot = match (&transaction.work, reply.code().class()) {
-            (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
-            (Work::Probe, Class::Completed | Class::Intermediate) => {
-                Slot::Decided(Verdict::Accepted(reply.clone()))
-            }
-            (_, Class::Transient | Class::Permanent) => {
-                Slot::Decided(if transaction.accepted > 0 && is_over_limit(&reply) {
-                    Verdict::Deferred(reply.clone())
-                } else {
-                    Verdict::Refused {
-                        stage: Stage::Rcpt,
-                        reply: reply.clone(),
-                    }
-                })
-            }
-        };
-        if let Some(place) = transaction.slots.get_mut(index) {
-            *place = slot;
-        }
-        link.events.push_back(Event::Recipient {
-            id,
-            index,
-            stage: Stage::Rcpt,
-            reply,
-        });
-        Flow::Continue
-    }
-
-    fn data_answered(
-        &mut self,
-        id: TransactionId,
-        reply: Reply,
-        link: &mut Link,
-        now: Instant,
-    ) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        transaction.outstanding -= 1;
-        match (reply.code().number(), reply.code().class()) {
-            (354, _) => transaction.data_invited(link, now),
-            (_, Class::Completed | Class::Intermediate) => {
-                Flow::Close(unexpected(Stage::Data, "354", reply, link))
-            }
-            (_, Class::Transient | Class::Permanent) => {
-                if matches!(transaction.fate, Fate::Open) {
-                    transaction.refuse(Stage::Data, &reply);
-                }
-                transaction.step = Step::Ended;
-                Flow::Continue
-            }
-        }
-    }
-
-    fn body_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        match reply.code().class() {
-            // Neither taken nor refused: the server may have it, and may still read text.
-            Class::Intermediate => {
-                let error = unexpected(Stage::Body, "250", reply, link);
-                transaction.doubt(&error);
-                return Flow::Close(error);
-            }
-            Class::Completed => transaction.accept(&reply),
-            Class::Transient | Class::Permanent => transaction.refuse(Stage::Body, &reply),
-        }
-        transaction.outstanding -= 1;
-        // RFC 5321 §4.1.1.4: the end of data closes the transaction, whatever the reply.
-        transaction.opened = Opened::No;
-        Flow::Continue
+        transaction.step = transaction.content_step(transaction.counted());
+        Sender::Spoke
     }
 
     /// Finishes what has its last reply, begins again what has to.
@@ -547,6 +512,7 @@ impl Pipeline {
             }
             if restarts {
                 transaction.restart();
+                self.cursor = self.cursor.min(transaction.id.0);
                 return;
             }
             let Some(mut transaction) = self.transactions.pop_front() else {
@@ -566,32 +532,12 @@ enum Sender {
     Waits,
 }
 
-fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {
+pub(super) fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {
     // Ids are given in order, and only the front is ever taken out.
     let first = transactions.front()?.id.0;
     transactions.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
 }
 
-fn reset_answered(reply: Reply, link: &Link) -> Flow {
-    if reply.code().class() == Class::Completed {
-        return Flow::Continue;
-    }
-    let message = "the server refused RSET, so that no further message can be sent";
-    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
-    Flow::Fail(error.with_reply(reply))
-}
-
-/// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.
-fn is_over_limit(reply: &Reply) -> bool {
-    let full = reply
-        .enhanced()
-        .is_some_and(|code| matches!((code.subject(), code.detail()), (2, 2 | 3) | (3, 1 | 4)));
-    matches!(reply.code().number(), 452 | 552) && !full
-}
-
-fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) -> Error {
-    let verb = super::command::stage_verb(stage);
-    let message = format!("the server's reply to {verb} is not {wanted}, and no refusal");
-    link.error(Category::Protocol, stage, Party::Server, message)
-        .with_reply(reply)
-}
+/// A connection on which nobody spoke for so long may be dead: the end of a message is not sent
+/// before the server has answered its envelope, so that a loss leaves no doubt.
+const STALE: Duration = Duration::from_secs(5);
