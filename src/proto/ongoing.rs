@@ -239,6 +239,25 @@ impl Transaction {
         }
     }
 
+    /// No more chunks: RSET comes next.
+    pub(super) fn stop_chunks(&mut self) {
+        self.step = Step::Ended;
+        self.opened = Opened::Reset;
+    }
+
+    /// Whether it has begun, and its last reply is not there.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.outstanding > 0
+            || match self.step {
+                Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Whole(_)
+                | Step::Streamed(_) => true,
+                Step::Begin | Step::Restarting | Step::Ended => false,
+            }
+    }
+
     /// The server would not have it here: what it still answers is dropped.
     pub(super) fn restart_later(&mut self) {
         self.fate = Fate::Restart;
@@ -255,15 +274,14 @@ impl Transaction {
     }
 
     /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
-    /// Returns whose it is.
-    pub(super) fn answer_next(&mut self, reply: &Reply) -> Option<usize> {
+    pub(super) fn answer_next(&mut self, reply: Reply, link: &mut Link) {
         if !matches!(self.fate, Fate::Open) {
-            return None;
+            return;
         }
-        let index = self
-            .slots
-            .iter()
-            .position(|slot| matches!(slot, Slot::Taken))?;
+        let taken = |slot: &Slot| matches!(slot, Slot::Taken);
+        let Some(index) = self.slots.iter().position(taken) else {
+            return;
+        };
         self.slots[index] = Slot::Decided(match reply.code().class() {
             Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
             Class::Transient | Class::Permanent => Verdict::Refused {
@@ -271,7 +289,19 @@ impl Transaction {
                 reply: reply.clone(),
             },
         });
-        Some(index)
+        link.events.push_back(Event::Recipient {
+            id: self.id,
+            index,
+            stage: Stage::Body,
+            reply,
+        });
+    }
+
+    /// Whether somebody has the message.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Decided(Verdict::Accepted(_))))
     }
 
     /// A refusal for everybody who has no verdict yet.

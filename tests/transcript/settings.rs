@@ -102,6 +102,7 @@ impl Submission {
         let mut streamed = Streamed::default();
         let mut newlines = BareNewlines::Reject;
         let mut kind = Kind::Text;
+        let mut times = 1;
         for word in words {
             let value = word.value.as_str();
             match word.key.as_str() {
@@ -124,6 +125,7 @@ impl Submission {
                 }
                 "newlines" if value == "normalise" => newlines = BareNewlines::Normalise,
                 "binary" => kind = Kind::Binary,
+                "times" => times = number(value)?,
                 "all-or-nothing" => commitment = Commitment::AllOrNothing,
                 "utf8-headers" => streamed.utf8_headers = true,
                 key => return Err(format!("unknown word {key}={value}")),
@@ -142,7 +144,7 @@ impl Submission {
             }
             Some(word) => {
                 let octets = if word.quoted {
-                    escape::decode(&word.value)?
+                    escape::decode(&word.value)?.repeat(times)
                 } else {
                     testdata(&word.value)?
                 };
