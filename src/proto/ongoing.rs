@@ -342,8 +342,10 @@ impl Transaction {
         self.give_up();
         for slot in &mut self.slots {
             match slot {
-                Slot::Taken if body_is_sent => {
-                    *slot = Slot::Decided(Verdict::InDoubt(error.clone()));
+                // By BDAT the message may have gone out before RCPT was answered.
+                Slot::Taken | Slot::Waiting if body_is_sent => {
+                    let error = error.clone().at(Stage::Body);
+                    *slot = Slot::Decided(Verdict::InDoubt(error));
                 }
                 Slot::Taken | Slot::Waiting => {
                     *slot = Slot::Decided(Verdict::NotSent(error.clone()));

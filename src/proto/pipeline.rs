@@ -408,7 +408,7 @@ impl Pipeline {
         }
         match (self.quit, self.leftover) {
             (Quit::Wanted, _) => {
-                if self.behind == BehindMessage::Wait && link.expects_body() {
+                if self.behind == BehindMessage::Wait && link.expects_body() || self.may_restart() {
                     return Sender::Waits;
                 }
                 self.quit = Quit::Sent;
@@ -431,6 +431,18 @@ impl Pipeline {
             (Way::Bdat, Pipelining::Overlapping) => self.overlap == Overlap::Allowed,
             (Way::Bdat, Pipelining::Off | Pipelining::Conservative | Pipelining::Groups) => false,
         }
+    }
+
+    /// Whether the server may still refuse a message on its way for its place, so that it has to
+    /// begin again.
+    fn may_restart(&self) -> bool {
+        self.transactions.iter().any(|transaction| {
+            transaction.place == Place::BehindMessage
+                && transaction.opened == Opened::No
+                && transaction.outstanding > 0
+                && matches!(transaction.fate, Fate::Open)
+                && transaction.body_replies == 0
+        })
     }
 
     fn reset(&mut self, link: &mut Link, now: Instant) {
@@ -578,7 +590,12 @@ impl Pipeline {
     fn restart(&mut self) {
         let cursor = self.cursor;
         let begun = |transaction: &&mut Transaction| transaction.id.0 <= cursor;
-        if self.transactions.iter_mut().take_while(begun).any(|t| t.is_under_way()) {
+        if self
+            .transactions
+            .iter_mut()
+            .take_while(begun)
+            .any(|t| t.is_under_way())
+        {
             return;
         }
         for transaction in self.transactions.iter_mut().take_while(begun) {

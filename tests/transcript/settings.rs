@@ -149,9 +149,7 @@ impl Submission {
                     testdata(&word.value)?
                 };
                 let content = match kind {
-                    Kind::Text => {
-                        Content::check(Bytes::from(octets), newlines).map_err(show)?
-                    }
+                    Kind::Text => Content::check(Bytes::from(octets), newlines).map_err(show)?,
                     Kind::Binary => Content::binary(octets),
                 };
                 Some(Body::Whole(content))
