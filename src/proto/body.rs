@@ -1,5 +1,5 @@
-//! Message content: what one scan finds, the policy on line ends, and dot-stuffing
-//! (RFC 5321 §4.5.2, §2.3.8).
+//! Message content: what one scan finds, the policy on line ends, and the forms in which it follows
+//! DATA (dots stuffed, RFC 5321 §4.5.2) and BDAT (exact octets, RFC 3030).
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::{memchr, memchr2};
 
 use super::output::Output;
+use super::transaction::Encoding;
 
 /// What becomes of a CR or LF that is not part of a CRLF (RFC 5321 §2.3.8 forbids to send one).
 /// Closed: there is nothing else to do with one.
@@ -34,6 +35,14 @@ pub enum BareNewlines {
 pub struct Content {
     bytes: Bytes,
     facts: ContentFacts,
+    kind: Kind,
+}
+
+/// Whether line ends mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
 }
 
 impl Content {
@@ -48,8 +57,42 @@ impl Content {
         let facts = scanner.finish();
         match (facts.bare_newline, newlines) {
             (Some(offset), BareNewlines::Reject) => Err(ContentError::BareNewline { offset }),
-            (Some(_), BareNewlines::Normalise) | (None, _) => Ok(Self { bytes, facts }),
+            (Some(_), BareNewlines::Normalise) | (None, _) => Ok(Self {
+                bytes,
+                facts,
+                kind: Kind::Text,
+            }),
         }
+    }
+
+    /// Content whose octets mean themselves: nothing is changed, and nothing but BINARYMIME
+    /// (RFC 3030 §3) can carry it. Its MIME parts must say so.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let mut scanner = Scanner::default();
+        scanner.push(&bytes);
+        let mut facts = scanner.finish();
+        facts.wire_size = bytes.len() as u64;
+        Self {
+            bytes,
+            facts,
+            kind: Kind::Binary,
+        }
+    }
+
+    /// What the octets are. Text with a NUL counts as binary: only BINARYMIME carries it.
+    pub fn encoding(&self) -> Encoding {
+        match self.kind {
+            Kind::Binary => Encoding::Binary,
+            Kind::Text if self.facts.nul.is_some() => Encoding::Binary,
+            Kind::Text if self.facts.eight_bit => Encoding::EightBit,
+            Kind::Text => Encoding::SevenBit,
+        }
+    }
+
+    /// Whether line ends mean nothing in it.
+    pub(crate) fn is_verbatim(&self) -> bool {
+        self.kind == Kind::Binary
     }
 
     /// The octets, as they were given.
@@ -87,13 +130,6 @@ pub struct ContentFacts {
     pub longest_line: u64,
     /// Lines that begin with a dot.
     pub dotted_lines: u64,
-}
-
-impl ContentFacts {
-    /// Whether the octets can go out as they are.
-    fn is_clean(&self) -> bool {
-        self.bare_newline.is_none() && self.dotted_lines == 0
-    }
 }
 
 /// Scans a message that comes in pieces, of any size.
@@ -225,10 +261,22 @@ impl fmt::Display for ContentError {
 
 impl std::error::Error for ContentError {}
 
-/// Brings content into the form that follows 354: line ends as CRLF, dots stuffed, the end marked.
-/// It carries its state across pieces, so their boundaries do not matter.
+/// The form in which content travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    /// Behind 354: line ends as CRLF, dots stuffed, the end marked by a dot.
+    Dotted,
+    /// Behind BDAT: line ends as CRLF, nothing added but the last of them.
+    Counted,
+    /// Behind BDAT, for BINARYMIME: the octets as they are.
+    Verbatim,
+}
+
+/// Brings content into the form in which it travels. It carries its state across pieces, so their
+/// boundaries do not matter.
 #[derive(Debug)]
-pub(crate) struct DataEncoder {
+pub(crate) struct Encoder {
+    transfer: Transfer,
     newlines: BareNewlines,
     line: Line,
     stuffed: u64,
@@ -242,9 +290,10 @@ enum Line {
     AfterCr,
 }
 
-impl DataEncoder {
-    pub(crate) fn new(newlines: BareNewlines) -> Self {
+impl Encoder {
+    pub(crate) fn new(transfer: Transfer, newlines: BareNewlines) -> Self {
         Self {
+            transfer,
             newlines,
             line: Line::Start,
             stuffed: 0,
@@ -253,6 +302,10 @@ impl DataEncoder {
 
     /// Adds the next piece to the output, in slices of its own memory where they are long.
     pub(crate) fn piece(&mut self, piece: &Bytes, output: &mut Output) -> Result<(), BareNewline> {
+        if self.transfer == Transfer::Verbatim {
+            output.share(piece.clone());
+            return Ok(());
+        }
         let mut from = 0;
         let mut at = 0;
         if self.line == Line::AfterCr && !piece.is_empty() {
@@ -265,7 +318,7 @@ impl DataEncoder {
             }
         }
         while at < piece.len() {
-            if self.line == Line::Start && piece[at] == b'.' {
+            if self.line == Line::Start && piece[at] == b'.' && self.transfer == Transfer::Dotted {
                 // The dot goes out twice: with what is before it and with what follows.
                 output.share(piece.slice(from..=at));
                 self.stuffed += 1;
@@ -300,17 +353,20 @@ impl DataEncoder {
         Ok(())
     }
 
-    /// Ends the content: its last line, then the line of a single dot.
+    /// Ends the content: its last line, then what marks the end.
     pub(crate) fn finish(&self, output: &mut Output) -> Result<(), BareNewline> {
-        let end: &[u8] = match self.line {
-            Line::Start => b".\r\n",
-            Line::Within => b"\r\n.\r\n",
-            Line::AfterCr => {
-                self.bare()?;
-                b"\r\n.\r\n"
-            }
+        if self.line == Line::AfterCr {
+            self.bare()?;
+        }
+        let last_line: &[u8] = if self.unfinished() > 0 { b"\r\n" } else { b"" };
+        let mark: &[u8] = match self.transfer {
+            Transfer::Dotted => b".\r\n",
+            Transfer::Counted | Transfer::Verbatim => b"",
         };
-        output.write(|text| text.extend_from_slice(end));
+        output.write(|text| {
+            text.extend_from_slice(last_line);
+            text.extend_from_slice(mark);
+        });
         Ok(())
     }
 
@@ -321,9 +377,9 @@ impl DataEncoder {
 
     /// Octets that the end of the content will add to its last line.
     pub(crate) fn unfinished(&self) -> u64 {
-        match self.line {
-            Line::Start => 0,
-            Line::Within | Line::AfterCr => 2,
+        match (self.transfer, self.line) {
+            (Transfer::Verbatim, _) | (_, Line::Start) => 0,
+            (Transfer::Dotted | Transfer::Counted, Line::Within | Line::AfterCr) => 2,
         }
     }
 
@@ -343,7 +399,7 @@ pub(crate) struct BareNewline;
 #[derive(Debug)]
 pub(crate) struct ContentCursor {
     rest: Bytes,
-    encoder: DataEncoder,
+    encoder: Encoder,
     form: Form,
 }
 
@@ -356,14 +412,17 @@ enum Form {
 }
 
 impl ContentCursor {
-    pub(crate) fn new(content: &Content) -> Self {
-        let form = if content.facts.is_clean() {
-            Form::Clean
-        } else {
-            Form::Encoded
+    pub(crate) fn new(content: &Content, transfer: Transfer) -> Self {
+        let as_it_is = match transfer {
+            Transfer::Dotted => {
+                content.facts.bare_newline.is_none() && content.facts.dotted_lines == 0
+            }
+            Transfer::Counted => content.facts.bare_newline.is_none(),
+            Transfer::Verbatim => true,
         };
+        let form = if as_it_is { Form::Clean } else { Form::Encoded };
         // A `Content` exists only if its newlines are in order or may be normalised.
-        let encoder = DataEncoder::new(BareNewlines::Normalise);
+        let encoder = Encoder::new(transfer, BareNewlines::Normalise);
         Self {
             rest: content.bytes.clone(),
             encoder,
@@ -429,7 +488,7 @@ mod tests {
 
     fn encode(input: &[u8], step: usize) -> Result<Vec<u8>, BareNewline> {
         let mut output = Output::default();
-        let mut encoder = DataEncoder::new(BareNewlines::Normalise);
+        let mut encoder = Encoder::new(Transfer::Dotted, BareNewlines::Normalise);
         for piece in input.chunks(step) {
             encoder.piece(&Bytes::copy_from_slice(piece), &mut output)?;
         }
@@ -490,7 +549,7 @@ mod tests {
         for (input, expected) in CASES {
             let content = Content::check(input, BareNewlines::Normalise).unwrap();
             let mut output = Output::default();
-            let fill = ContentCursor::new(&content).fill(&mut output);
+            let fill = ContentCursor::new(&content, Transfer::Dotted).fill(&mut output);
             assert_eq!(fill, Fill::Done);
             assert_eq!(drain(&mut output), expected, "{input:?}");
             let undotted = expected.len() as u64 - 3 - content.facts().dotted_lines;
@@ -504,7 +563,7 @@ mod tests {
             let input = line.repeat(200_000);
             let content = Content::check(input.clone(), BareNewlines::Reject).unwrap();
             let (mut output, mut wire) = (Output::default(), Vec::new());
-            let mut cursor = ContentCursor::new(&content);
+            let mut cursor = ContentCursor::new(&content, Transfer::Dotted);
             while cursor.fill(&mut output) == Fill::More {
                 assert!(output.unsent() < 2 * CLEAN_AHEAD);
                 wire.extend_from_slice(&drain(&mut output));
@@ -520,7 +579,7 @@ mod tests {
         for (input, offset) in [("a\nb", 1), ("a\r\nb\rc", 4), ("ab\r", 2), ("\r\r\n", 0)] {
             let refused = Content::check(input, BareNewlines::Reject).unwrap_err();
             assert_eq!(refused, ContentError::BareNewline { offset }, "{input:?}");
-            let mut encoder = DataEncoder::new(BareNewlines::Reject);
+            let mut encoder = Encoder::new(Transfer::Dotted, BareNewlines::Reject);
             let mut output = Output::default();
             let result = encoder.piece(&Bytes::from(input), &mut output);
             let result = result.and_then(|()| encoder.finish(&mut output));

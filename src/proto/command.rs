@@ -12,6 +12,7 @@ use crate::error::Stage;
 pub(crate) enum Command<'a> {
     Ehlo(&'a Domain),
     Helo(&'a Domain),
+    Lhlo(&'a Domain),
     StartTls,
     /// With the initial response, in base64.
     Auth(&'a MechanismName, Option<&'a str>),
@@ -28,6 +29,7 @@ pub(crate) enum Command<'a> {
     },
     Rcpt(&'a Mailbox, &'a Params),
     Data,
+    Bdat(u64, Chunk),
     Rset,
     Quit,
 }
@@ -38,6 +40,7 @@ impl Command<'_> {
         match self {
             Self::Ehlo(name) => put(text, &["EHLO ", name.as_str()]),
             Self::Helo(name) => put(text, &["HELO ", name.as_str()]),
+            Self::Lhlo(name) => put(text, &["LHLO ", name.as_str()]),
             Self::StartTls => put(text, &["STARTTLS"]),
             Self::Auth(mechanism, None) => put(text, &["AUTH ", mechanism.as_str()]),
             Self::Auth(mechanism, Some(initial)) => {
@@ -65,6 +68,11 @@ impl Command<'_> {
                 put_params(text, params);
             }
             Self::Data => put(text, &["DATA"]),
+            Self::Bdat(octets, chunk) => {
+                put(text, &["BDAT "]);
+                put_number(text, octets);
+                put(text, &[chunk.as_str()]);
+            }
             Self::Rset => put(text, &["RSET"]),
             Self::Quit => put(text, &["QUIT"]),
         }
@@ -76,11 +84,13 @@ impl Command<'_> {
         match self {
             Self::Ehlo(_) => "EHLO",
             Self::Helo(_) => "HELO",
+            Self::Lhlo(_) => "LHLO",
             Self::StartTls => "STARTTLS",
             Self::Auth(..) | Self::AuthResponse(_) | Self::AuthCancel => "AUTH",
             Self::Mail { .. } => "MAIL",
             Self::Rcpt(..) => "RCPT",
             Self::Data => "DATA",
+            Self::Bdat(..) => "BDAT",
             Self::Rset => "RSET",
             Self::Quit => "QUIT",
         }
@@ -93,23 +103,42 @@ impl Command<'_> {
             Self::AuthResponse(_) => Some(MASK.to_owned()),
             Self::Ehlo(_)
             | Self::Helo(_)
+            | Self::Lhlo(_)
             | Self::StartTls
             | Self::Auth(_, None)
             | Self::AuthCancel
             | Self::Mail { .. }
             | Self::Rcpt(..)
             | Self::Data
+            | Self::Bdat(..)
             | Self::Rset
             | Self::Quit => None,
         }
     }
 }
 
-/// The `BODY` parameter of MAIL (RFC 6152).
+/// The place of a chunk in its message (RFC 3030 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    More,
+    Last,
+}
+
+impl Chunk {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::More => "",
+            Self::Last => " LAST",
+        }
+    }
+}
+
+/// The `BODY` parameter of MAIL (RFC 6152, RFC 3030 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyParam {
     Absent,
     EightBitMime,
+    BinaryMime,
 }
 
 impl BodyParam {
@@ -117,6 +146,7 @@ impl BodyParam {
         match self {
             Self::Absent => "",
             Self::EightBitMime => " BODY=8BITMIME",
+            Self::BinaryMime => " BODY=BINARYMIME",
         }
     }
 }

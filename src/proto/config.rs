@@ -36,6 +36,10 @@ pub struct Config {
     pub initial_response: InitialResponse,
     /// Whether commands are sent in groups where the server offers PIPELINING. Default: yes.
     pub pipelining: Pipelining,
+    /// Whether messages go by BDAT where the server offers CHUNKING. Default: yes.
+    pub chunking: Chunking,
+    /// SMTP or LMTP. Default: SMTP.
+    pub protocol: Protocol,
     /// Whether a transaction may begin behind an unanswered end of message. Default: yes. A session
     /// that finds a server unable to do so says so in its facts; give that back here next time.
     pub behind_message: BehindMessage,
@@ -58,6 +62,8 @@ impl Config {
             plaintext_auth: PlaintextAuth::default(),
             initial_response: InitialResponse::default(),
             pipelining: Pipelining::default(),
+            chunking: Chunking::default(),
+            protocol: Protocol::default(),
             behind_message: BehindMessage::default(),
             unadvertised: Unadvertised::default(),
             timeouts: Timeouts::default(),
@@ -111,6 +117,20 @@ impl Config {
     #[must_use]
     pub fn with_pipelining(mut self, pipelining: Pipelining) -> Self {
         self.pipelining = pipelining;
+        self
+    }
+
+    /// With another use of CHUNKING.
+    #[must_use]
+    pub fn with_chunking(mut self, chunking: Chunking) -> Self {
+        self.chunking = chunking;
+        self
+    }
+
+    /// With another protocol.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -216,9 +236,36 @@ pub enum InitialResponse {
 pub enum Pipelining {
     /// One command at a time.
     Off,
-    /// In groups.
+    /// In groups, but a message by BDAT waits for the replies to RCPT: RFC 3030 does not spell out
+    /// that it need not.
+    Conservative,
+    /// In groups; a small message by BDAT in that of its envelope.
     #[default]
     Groups,
+    /// As `Groups`, and the next transaction does not wait for the reply to the last BDAT either.
+    /// Servers read RFC 3030 differently here; one that refuses gets the transaction again in step.
+    Overlapping,
+}
+
+/// The use of CHUNKING (RFC 3030), where the server offers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chunking {
+    /// DATA is used in any case.
+    Off,
+    /// BDAT is used instead of DATA: the message needs no changes on the way, and no invitation.
+    #[default]
+    WhereOffered,
+}
+
+/// The protocol spoken. Closed: these are the two there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// SMTP (RFC 5321).
+    #[default]
+    Smtp,
+    /// LMTP (RFC 2033): the last hop into a mail store, with a reply for each recipient after the
+    /// message.
+    Lmtp,
 }
 
 /// Whether a transaction may begin behind an unanswered end of message (RFC 2920 §3.1 allows it).

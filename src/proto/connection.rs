@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::body::ENCODED_AHEAD;
 use super::command::Command;
 use super::config::{Config, Context};
 use super::dialogue::Observer;
@@ -215,7 +214,7 @@ impl Connection {
 
     /// The writer of a streamed body; `Some` only while one is wanted and there is room.
     pub fn body_writer(&mut self) -> Option<BodyWriter<'_>> {
-        let room = ENCODED_AHEAD.saturating_sub(self.link.output.unsent());
+        let room = self.pipeline.stream_room(&self.link);
         let (id, _) = self.pipeline.stream()?;
         (room > 0).then_some(BodyWriter {
             connection: self,
@@ -224,8 +223,10 @@ impl Connection {
     }
 
     /// Withdraws a transaction as far as the protocol still allows: one that is not on the wire yet
-    /// is dropped, one whose envelope is gets RSET, one whose content has begun ends the connection.
-    /// One that is sent to its end is not changed: its reply is still read.
+    /// is dropped, one whose envelope is gets RSET, one whose content has begun ends the connection
+    /// (but for a streamed one by BDAT, which gets RSET, and a small one by BDAT, which is on the wire
+    /// as soon as its envelope is). One that is sent to its end is not changed: its reply is still
+    /// read.
     pub fn cancel(&mut self, id: TransactionId, now: Instant) {
         if self.is_closed() {
             return;
@@ -323,7 +324,9 @@ impl Connection {
             self.close(self.ending(), now);
             return;
         }
-        if !self.link.head_is_sent() {
+        let refuses = matches!(reply.code().class(), Class::Transient | Class::Permanent);
+        let is_due = self.link.head_is_sent() || (refuses && self.pipeline.is_counted(head));
+        if !is_due {
             self.early(head, reply, now);
             return;
         }
@@ -392,8 +395,8 @@ impl Connection {
         if let Expect::Body(id) = head
             && matches!(reply.code().class(), Class::Transient | Class::Permanent)
         {
-            self.pipeline.refused_early(id, &reply);
             let error = self.refused(head, &reply);
+            self.pipeline.refused_early(id, reply, &mut self.link);
             self.close(Err(error), now);
             return;
         }
@@ -559,7 +562,7 @@ impl BodyWriter<'_> {
 
     /// Octets that may be written before the transport has taken more; 0 once it should take some.
     pub fn room(&self) -> usize {
-        ENCODED_AHEAD.saturating_sub(self.connection.link.output.unsent())
+        self.connection.pipeline.stream_room(&self.connection.link)
     }
 
     /// Takes the next piece; it is shared, not copied. A piece may exceed the room.
@@ -568,8 +571,8 @@ impl BodyWriter<'_> {
         let Some((_, stream)) = connection.pipeline.stream() else {
             return;
         };
-        match stream.write(&piece, &mut connection.link.output) {
-            Ok(()) => connection.link.began_writing(now),
+        match stream.write(&piece) {
+            Ok(()) => connection.advance(now),
             Err(fault) => connection.give_up_body(fault.message(), now),
         }
     }
@@ -580,16 +583,14 @@ impl BodyWriter<'_> {
         let Some((_, stream)) = connection.pipeline.stream() else {
             return;
         };
-        match stream.finish(&mut connection.link.output) {
-            Ok(()) => {
-                connection.pipeline.stream_ended(&mut connection.link, now);
-                connection.advance(now);
-            }
+        match stream.finish() {
+            Ok(()) => connection.advance(now),
             Err(fault) => connection.give_up_body(fault.message(), now),
         }
     }
 
-    /// The body cannot be completed: the message is not sent, and the connection ends.
+    /// The body cannot be completed: the message is not sent. Behind DATA the connection ends with it;
+    /// behind BDAT the session goes on.
     pub fn abandon(self, now: Instant) {
         if self.connection.pipeline.stream().is_some() {
             let message = "the source of the streamed message failed before its end";
@@ -604,7 +605,8 @@ impl Connection {
         let error = self
             .link
             .error(Category::Usage, Stage::Body, Party::Caller, message);
-        let flow = self.pipeline.give_up_stream(error, &self.link);
+        let flow = self.pipeline.give_up_stream(error, &mut self.link);
         self.follow(flow, now);
+        self.advance(now);
     }
 }

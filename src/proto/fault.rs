@@ -127,7 +127,7 @@ pub(crate) fn half_sent(link: &Link) -> Error {
 pub(crate) fn in_doubt(error: &Error) -> Error {
     let hint = "The server may have the message: find out before it is sent again.";
     match error.category() {
-        Category::ConnectionLost | Category::ConnectionTimeout => error.clone(),
+        Category::ConnectionLost | Category::ConnectionTimeout => error.clone().at(Stage::Body),
         Category::Dns
         | Category::ConnectionRefused
         | Category::EncryptionMismatch

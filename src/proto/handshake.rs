@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::address::Domain;
 use super::auth::{Exchange, Outcome as AuthOutcome, Refused, Selection};
 use super::command::Command;
-use super::config::{Config, Context, Login, Security};
+use super::config::{Config, Context, Login, Protocol, Security};
 use super::dialogue::Dialogue;
 use super::event::Event;
 use super::extensions::Extensions;
@@ -201,7 +201,11 @@ fn greeted(reply: Reply, link: &mut Link, progress: &mut Progress, now: Instant)
 }
 
 fn say_ehlo(link: &mut Link, progress: &Progress, now: Instant) -> Step {
-    link.command(Command::Ehlo(&progress.hello), Expect::Ehlo, now);
+    let command = match link.config.protocol {
+        Protocol::Smtp => Command::Ehlo(&progress.hello),
+        Protocol::Lmtp => Command::Lhlo(&progress.hello),
+    };
+    link.command(command, Expect::Ehlo, now);
     Step::Next(Handshake::Ehlo)
 }
 
@@ -241,8 +245,11 @@ fn without_ehlo(reply: &Reply, link: &mut Link, progress: &Progress, now: Instan
             );
             Step::Fail(error.with_reply(reply.clone()))
         }
-        // In TLS a server that knows no EHLO is not the one that offered STARTTLS.
-        Login::Nobody if progress.tls.is_some() => refused(Stage::Ehlo, reply, link, progress),
+        // In TLS a server that knows no EHLO is not the one that offered STARTTLS; and LMTP has no
+        // HELO.
+        Login::Nobody if progress.tls.is_some() || link.config.protocol == Protocol::Lmtp => {
+            refused(Stage::Ehlo, reply, link, progress)
+        }
         Login::Nobody => {
             link.command(Command::Helo(&progress.hello), Expect::Helo, now);
             Step::Next(Handshake::Helo)

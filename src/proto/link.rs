@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::command::{COMMAND_LINE, Command};
+use super::command::{COMMAND_LINE, Chunk, Command};
 use super::config::Config;
 use super::dialogue::Dialogue;
 use super::event::{Event, Stats};
@@ -27,6 +27,8 @@ pub(crate) struct Link {
     expected: VecDeque<Expected>,
     /// Octets of commands that wait for their reply.
     unanswered: usize,
+    /// Octets of content behind BDAT LAST that wait for their reply.
+    overlapped: u64,
     /// When the head of the queue began to be waited for; `None` until its last octet is sent.
     waiting_since: Option<Instant>,
     /// When the transport last took something, while it has something to take.
@@ -39,6 +41,10 @@ pub(crate) struct Link {
     last_reply: LastReply,
     /// Stream offset at which the last message began.
     body_start: u64,
+    /// When the last reply came.
+    heard_at: Option<Instant>,
+    /// Stream offset by which the command that was answered last was complete.
+    answered_end: u64,
 }
 
 /// The last reply, copied: a share of it would keep the receive buffer from being reused.
@@ -54,6 +60,8 @@ pub(crate) struct Expected {
     pub(crate) what: Expect,
     end: u64,
     length: usize,
+    /// Octets of content that count against the window of overlapping messages.
+    content: u64,
 }
 
 impl LastReply {
@@ -81,6 +89,8 @@ pub(crate) enum Expect {
     Rcpt(TransactionId, usize),
     Data(TransactionId),
     Body(TransactionId),
+    /// A chunk that is not the last.
+    Chunk(TransactionId),
     Rset,
     Quit,
 }
@@ -97,6 +107,7 @@ impl Expect {
             | Self::Rcpt(..)
             | Self::Data(_)
             | Self::Body(_)
+            | Self::Chunk(_)
             | Self::Rset
             | Self::Quit => Statuses::Read,
         }
@@ -112,7 +123,7 @@ impl Expect {
             Self::Mail(_) | Self::Rset => Stage::Mail,
             Self::Rcpt(..) => Stage::Rcpt,
             Self::Data(_) => Stage::Data,
-            Self::Body(_) => Stage::Body,
+            Self::Body(_) | Self::Chunk(_) => Stage::Body,
             Self::Quit => Stage::Quit,
         }
     }
@@ -135,6 +146,7 @@ impl Link {
             nonces: Nonces::new(entropy),
             expected: VecDeque::new(),
             unanswered: 0,
+            overlapped: 0,
             waiting_since: None,
             writing_since: None,
             turn: Turn::Server,
@@ -144,6 +156,8 @@ impl Link {
             last_command: None,
             last_reply: LastReply::default(),
             body_start: 0,
+            heard_at: None,
+            answered_end: 0,
         }
     }
 
@@ -160,6 +174,7 @@ impl Link {
             what: expect,
             end: self.output.queued_total(),
             length,
+            content: 0,
         });
         self.unanswered += length;
         self.began_writing(now);
@@ -171,8 +186,37 @@ impl Link {
             what,
             end: self.output.queued_total(),
             length: 0,
+            content: 0,
         });
         self.start_waiting(now);
+    }
+
+    /// Queues a command whose reply is not due before the content behind it is sent.
+    pub(crate) fn announce(&mut self, command: Command<'_>, now: Instant) {
+        self.last_command = Some(command.verb());
+        let line = self.output.write(|text| command.encode(text));
+        self.dialogue.client(line, now);
+    }
+
+    /// Queues a chunk and the expectation of its reply.
+    pub(crate) fn chunk(&mut self, chunk: &mut Output, expect: Expect, now: Instant) {
+        let last = match expect {
+            Expect::Chunk(_) => Chunk::More,
+            _ => Chunk::Last,
+        };
+        let octets = chunk.unsent() as u64;
+        self.announce(Command::Bdat(octets, last), now);
+        self.output.append(chunk);
+        self.dialogue
+            .note(now, || format!("{octets} octets of message"));
+        let end = self.output.queued_total();
+        self.expected.push_back(Expected {
+            what: expect,
+            end,
+            length: 0,
+            content: 0,
+        });
+        self.began_writing(now);
     }
 
     /// Expects the reply to a message whose end is not queued yet.
@@ -182,6 +226,7 @@ impl Link {
             what: Expect::Body(id),
             end: u64::MAX,
             length: 0,
+            content: 0,
         });
     }
 
@@ -190,15 +235,17 @@ impl Link {
         self.expect_body(id);
         let line = self.output.write(|text| text.extend_from_slice(b".\r\n"));
         self.dialogue.client(line, now);
-        self.body_queued(id, now);
+        self.body_queued(id, 0, now);
     }
 
     /// The message is queued to its end: its reply is due when that is sent.
-    pub(crate) fn body_queued(&mut self, id: TransactionId, now: Instant) {
+    pub(crate) fn body_queued(&mut self, id: TransactionId, content: u64, now: Instant) {
         let end = self.output.queued_total();
         for expected in self.expected.iter_mut().rev() {
             if expected.what == Expect::Body(id) {
                 expected.end = end;
+                expected.content = content;
+                self.overlapped += content;
                 break;
             }
         }
@@ -239,6 +286,7 @@ impl Link {
     /// A complete reply came: takes note of it.
     pub(crate) fn replied(&mut self, reply: &Reply, now: Instant) {
         self.turn = Turn::Server;
+        self.heard_at = Some(now);
         self.replies += 1;
         self.dialogue.server(reply, now);
         self.last_reply.head = Some((reply.code(), reply.statuses()));
@@ -267,9 +315,31 @@ impl Link {
     pub(crate) fn answered(&mut self, now: Instant) {
         if let Some(expected) = self.expected.pop_front() {
             self.unanswered -= expected.length;
+            self.overlapped -= expected.content;
+            self.answered_end = expected.end;
             self.waiting_since = None;
             self.start_waiting(now);
         }
+    }
+
+    /// One more reply to the message that was answered last is due (LMTP). Where the first came
+    /// before the message was sent, this one is not due before it is.
+    pub(crate) fn expect_again(&mut self, id: TransactionId, now: Instant) {
+        let what = Expect::Body(id);
+        self.expected.push_front(Expected {
+            what,
+            end: self.answered_end,
+            length: 0,
+            content: 0,
+        });
+        self.waiting_since = None;
+        self.start_waiting(now);
+    }
+
+    /// How long ago the server last said something.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        self.heard_at
+            .map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard))
     }
 
     /// Whether anything is expected.
@@ -300,7 +370,9 @@ impl Link {
 
     /// Whether one more command may be queued within the window.
     pub(crate) fn has_window(&self) -> bool {
-        self.unanswered < WINDOW && self.output.unsent() < WINDOW + super::body::ENCODED_AHEAD
+        self.unanswered < WINDOW
+            && self.overlapped < OVERLAP
+            && self.output.unsent() < WINDOW + super::body::ENCODED_AHEAD
     }
 
     /// The next deadline and the stage that would miss it.
@@ -364,6 +436,7 @@ impl Link {
         self.output.clear();
         self.expected.clear();
         self.unanswered = 0;
+        self.overlapped = 0;
         self.waiting_since = None;
         self.writing_since = None;
     }
@@ -387,3 +460,6 @@ pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
 /// Octets of commands that may wait for their replies: enough for any group in use, and no more than
 /// what a peer's receive buffer holds.
 const WINDOW: usize = 64 * 1024;
+
+/// Octets of whole messages that may wait for their replies while further ones follow.
+const OVERLAP: u64 = 256 * 1024;

@@ -5,6 +5,7 @@
 //! out, and everything else is an [`Event`].
 
 pub(crate) mod address;
+mod answers;
 mod auth;
 pub(crate) mod body;
 mod command;
@@ -33,8 +34,8 @@ pub(crate) mod transaction;
 
 pub use body::{ContentFacts, Scanner};
 pub use config::{
-    BehindMessage, Config, Context, InitialResponse, Limits, Login, Pipelining, PlaintextAuth,
-    Unadvertised,
+    BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, Pipelining,
+    PlaintextAuth, Protocol, Unadvertised,
 };
 pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};

@@ -3,16 +3,17 @@
 
 use std::time::Instant;
 
-use super::body::ContentCursor;
+use super::body::{ContentCursor, Transfer};
 use super::command::Command;
+use super::config::Protocol;
 use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::pipeline::Flow;
-use super::preflight;
+use super::preflight::{self, Way};
 use super::reply::{Class, Reply};
 use super::stream::StreamState;
-use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
+use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
 
 /// A transaction between its submission and its verdicts.
@@ -30,6 +31,9 @@ pub(super) struct Transaction {
     /// Replies still due.
     pub(super) outstanding: usize,
     pub(super) place: Place,
+    pub(super) way: Way,
+    /// Replies to the message that have come (LMTP has one for each recipient).
+    pub(super) body_replies: usize,
     pub(super) opened: Opened,
 }
 
@@ -157,19 +161,19 @@ impl Transaction {
             Fate::Open if self.accepted > 0 => {
                 link.expect_body(self.id);
                 self.outstanding += 1;
-                self.step = match &self.work {
-                    Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content)),
-                    Work::Send(Body::Streamed(streamed)) => {
-                        Step::Streamed(StreamState::new(streamed))
-                    }
-                    Work::Probe => Step::Ended,
-                };
+                self.step = self.content_step(Transfer::Dotted);
                 Flow::Continue
             }
             Fate::Cancelled(_) if self.accepted > 0 => Flow::Close(fault::half_sent(link)),
             Fate::Restart => refused_yet_invited(link),
             // A lone dot would deliver an empty message to whoever was accepted after all.
             Fate::Decided if self.accepted > 0 => refused_yet_invited(link),
+            // RFC 2033 §4.2: without a recipient an LMTP server must not invite the message.
+            Fate::Open | Fate::Decided | Fate::Cancelled(_)
+                if link.config.protocol == Protocol::Lmtp =>
+            {
+                refused_yet_invited(link)
+            }
             // RFC 2920 §3.1: no recipient is valid, so the message is a lone dot, and fails.
             Fate::Open | Fate::Decided | Fate::Cancelled(_) => {
                 if matches!(self.fate, Fate::Open) {
@@ -180,6 +184,39 @@ impl Transaction {
                 self.step = Step::Ended;
                 Flow::Continue
             }
+        }
+    }
+
+    /// Whether so much content would be wasted on a refused envelope that its replies are awaited.
+    pub(super) fn content_is_large(&self) -> bool {
+        match &self.work {
+            Work::Send(Body::Whole(content)) => content.facts().wire_size > LARGE,
+            Work::Send(Body::Streamed(_)) | Work::Probe => true,
+        }
+    }
+
+    /// The form in which the content follows BDAT.
+    pub(super) fn counted(&self) -> Transfer {
+        let verbatim = match &self.work {
+            Work::Send(Body::Whole(content)) => content.is_verbatim(),
+            Work::Send(Body::Streamed(streamed)) => streamed.encoding == Encoding::Binary,
+            Work::Probe => false,
+        };
+        if verbatim {
+            Transfer::Verbatim
+        } else {
+            Transfer::Counted
+        }
+    }
+
+    /// The step that sends the message.
+    pub(super) fn content_step(&self, transfer: Transfer) -> Step {
+        match &self.work {
+            Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content, transfer)),
+            Work::Send(Body::Streamed(streamed)) => {
+                Step::Streamed(StreamState::new(streamed, transfer))
+            }
+            Work::Probe => Step::Ended,
         }
     }
 
@@ -200,6 +237,25 @@ impl Transaction {
         }
     }
 
+    /// No more chunks: RSET comes next.
+    pub(super) fn stop_chunks(&mut self) {
+        self.step = Step::Ended;
+        self.opened = Opened::Reset;
+    }
+
+    /// Whether it has begun, and its last reply is not there.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.outstanding > 0
+            || match self.step {
+                Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Whole(_)
+                | Step::Streamed(_) => true,
+                Step::Begin | Step::Restarting | Step::Ended => false,
+            }
+    }
+
     /// The server would not have it here: what it still answers is dropped.
     pub(super) fn restart_later(&mut self) {
         self.fate = Fate::Restart;
@@ -213,6 +269,37 @@ impl Transaction {
         if matches!(self.fate, Fate::Open) {
             self.resolve(|| Verdict::Accepted(reply.clone()));
         }
+    }
+
+    /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
+    pub(super) fn answer_next(&mut self, reply: Reply, link: &mut Link) {
+        if !matches!(self.fate, Fate::Open) {
+            return;
+        }
+        let taken = |slot: &Slot| matches!(slot, Slot::Taken);
+        let Some(index) = self.slots.iter().position(taken) else {
+            return;
+        };
+        self.slots[index] = Slot::Decided(match reply.code().class() {
+            Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
+            Class::Transient | Class::Permanent => Verdict::Refused {
+                stage: Stage::Body,
+                reply: reply.clone(),
+            },
+        });
+        link.events.push_back(Event::Recipient {
+            id: self.id,
+            index,
+            stage: Stage::Body,
+            reply,
+        });
+    }
+
+    /// Whether somebody has the message.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Decided(Verdict::Accepted(_))))
     }
 
     /// A refusal for everybody who has no verdict yet.
@@ -254,8 +341,9 @@ impl Transaction {
         for slot in &mut self.slots {
             let verdict = match (&slot, doubt) {
                 (Slot::Decided(_), _) => continue,
-                (Slot::Taken, Some(doubt)) => Verdict::InDoubt(doubt.clone()),
-                (Slot::Taken | Slot::Waiting, _) => Verdict::NotSent(error.clone()),
+                // By BDAT the message may have gone out before RCPT was answered.
+                (Slot::Taken | Slot::Waiting, Some(doubt)) => Verdict::InDoubt(doubt.clone()),
+                (Slot::Taken | Slot::Waiting, None) => Verdict::NotSent(error.clone()),
             };
             *slot = Slot::Decided(verdict);
         }
@@ -279,6 +367,7 @@ impl Transaction {
         self.place = Place::Clear;
         self.opened = Opened::No;
         self.accepted = 0;
+        self.body_replies = 0;
     }
 
     pub(super) fn finish(self, link: &mut Link) {
@@ -298,3 +387,6 @@ fn refused_yet_invited(link: &Link) -> Flow {
     let message = "the server refused MAIL, then asked for the message";
     Flow::Close(link.error(Category::Protocol, Stage::Data, Party::Server, message))
 }
+
+/// Octets of content that go out in the flight of their envelope at most.
+const LARGE: u64 = 64 * 1024;

@@ -40,6 +40,15 @@ impl Output {
         self.pieces.push_back(piece);
     }
 
+    /// Adds all that another output holds, and empties it.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        for piece in std::mem::take(&mut other.pieces) {
+            self.share(piece);
+        }
+        self.share(other.tail.split().freeze());
+        other.sent = other.queued;
+    }
+
     /// The transport has taken the first `len` octets; more than there are counts as all.
     pub(crate) fn sent(&mut self, len: usize) {
         let mut left = len.min(self.unsent());

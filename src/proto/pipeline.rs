@@ -9,32 +9,51 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::body::Fill;
-use super::command::{Command, Utf8Param};
-use super::config::{BehindMessage, Pipelining};
-use super::event::Event;
+use super::command::{Chunk, Command, Utf8Param};
+use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Offers};
-use super::reply::{Class, Reply};
-use super::stream::StreamState;
-use super::transaction::{Body, Commitment, Envelope, TransactionId, Verdict};
-use crate::error::{Category, Error, Party, Stage};
+use super::preflight::{self, Offers, Way};
+use super::reply::Reply;
+use super::stream::{Flushed, StreamState};
+use super::transaction::{Body, Commitment, Envelope, TransactionId};
+use crate::error::{Error, Stage};
 
 /// The transactions of a connection, oldest first.
 pub(crate) struct Pipeline {
-    transactions: VecDeque<Transaction>,
+    pub(super) transactions: VecDeque<Transaction>,
     next_id: u64,
     /// The transaction that the sender is at.
     cursor: u64,
-    offers: Offers,
-    behind: BehindMessage,
+    pub(super) offers: Offers,
+    pub(super) behind: BehindMessage,
+    pub(super) overlap: Overlap,
+    pub(super) last_message: LastMessage,
+    /// Transactions that are to begin again once nothing else is on its way.
+    pub(super) restarting: usize,
     /// Whether the server holds an open transaction that nothing will complete.
-    leftover: Leftover,
+    pub(super) leftover: Leftover,
     pub(crate) quit: Quit,
+}
+
+/// How the server left the transaction of the message that it answered last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastMessage {
+    Closed,
+    /// Open, since its BDAT was refused: MAIL gets 503 there, whoever sends it when.
+    Refused,
+}
+
+/// Whether messages by BDAT follow each other without waiting, where that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overlap {
+    Allowed,
+    /// A message was refused, and with it those behind it: the next goes alone.
+    Paused,
 }
 
 /// Whether QUIT is to be sent.
@@ -47,7 +66,7 @@ pub(crate) enum Quit {
 
 /// What the server keeps of a transaction that came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leftover {
+pub(super) enum Leftover {
     Nothing,
     /// RSET is due before the next MAIL.
     Envelope,
@@ -70,6 +89,9 @@ impl Pipeline {
             cursor: 0,
             offers: Offers::default(),
             behind: BehindMessage::Allowed,
+            overlap: Overlap::Allowed,
+            last_message: LastMessage::Closed,
+            restarting: 0,
             leftover: Leftover::Nothing,
             quit: Quit::No,
         }
@@ -107,6 +129,8 @@ impl Pipeline {
             unanswered: 0,
             outstanding: 0,
             place: Place::Clear,
+            way: Way::Data,
+            body_replies: 0,
             opened: Opened::No,
         });
         id
@@ -137,51 +161,72 @@ impl Pipeline {
         }
     }
 
-    /// The streamed body is queued to its end.
-    pub(crate) fn stream_ended(&mut self, link: &mut Link, now: Instant) {
-        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
-            link.body_queued(transaction.id, now);
-            transaction.step = Step::Ended;
+    /// Octets of the streamed body that may be written now.
+    pub(crate) fn stream_room(&self, link: &Link) -> usize {
+        match self.current().map(|transaction| &transaction.step) {
+            Some(Step::Streamed(state)) => state.room(&link.output),
+            Some(
+                Step::Begin
+                | Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Whole(_)
+                | Step::Restarting
+                | Step::Ended,
+            )
+            | None => 0,
         }
     }
 
-    /// The streamed body will not be completed.
-    pub(crate) fn give_up_stream(&mut self, error: Error, link: &Link) -> Flow {
-        if let Some(transaction) = find(&mut self.transactions, self.cursor) {
-            transaction.fate = Fate::Cancelled(error);
+    /// The streamed body will not be completed. In counted octets the server can be told; a message
+    /// behind DATA has no end but its own, so there the connection ends.
+    pub(crate) fn give_up_stream(&mut self, error: Error, link: &mut Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return Flow::Continue;
+        };
+        transaction.fate = Fate::Cancelled(error);
+        match transaction.way {
+            Way::Data => Flow::Close(fault::half_sent(link)),
+            Way::Bdat => {
+                transaction.stop_chunks();
+                self.leftover = Leftover::Envelope;
+                self.settle(link);
+                Flow::Continue
+            }
         }
-        Flow::Close(fault::half_sent(link))
     }
 
-    /// Takes the reply to one of a transaction's commands.
-    pub(crate) fn handle(
-        &mut self,
-        expect: Expect,
-        reply: Reply,
-        link: &mut Link,
-        now: Instant,
-    ) -> Flow {
+    /// Whether what is on its way for this reply is counted, so that the session survives its
+    /// refusal: the octets announced are still sent, and nothing is lost.
+    pub(crate) fn is_counted(&mut self, expect: Expect) -> bool {
         match expect {
-            Expect::Mail(id) => self.mail_answered(id, reply, link),
-            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, reply, link),
-            Expect::Data(id) => self.data_answered(id, reply, link, now),
-            Expect::Body(id) => self.body_answered(id, reply, link),
-            Expect::Rset => reset_answered(reply, link),
+            Expect::Chunk(_) => true,
+            Expect::Body(id) => find(&mut self.transactions, id.0)
+                .is_some_and(|transaction| transaction.way == Way::Bdat),
             Expect::Greeting
             | Expect::Ehlo
             | Expect::Helo
             | Expect::StartTls
             | Expect::Handshake
             | Expect::Auth
-            | Expect::Quit => Flow::Continue,
+            | Expect::Mail(_)
+            | Expect::Rcpt(..)
+            | Expect::Data(_)
+            | Expect::Rset
+            | Expect::Quit => false,
         }
     }
 
     /// The server refuses a message that is still on its way. Its verdict is final; the connection
     /// is not worth keeping, since the rest of the message would have to be sent first.
-    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: &Reply) {
-        if let Some(transaction) = find(&mut self.transactions, id.0) {
-            transaction.refuse(Stage::Body, reply);
+    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: Reply, link: &mut Link) {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return;
+        };
+        match self.offers.protocol {
+            Protocol::Smtp => transaction.refuse(Stage::Body, &reply),
+            // It speaks for one recipient: nothing was sent to the others.
+            Protocol::Lmtp => transaction.answer_next(reply, link),
         }
     }
 
@@ -200,6 +245,7 @@ impl Pipeline {
             (Fate::Restart, _) => {
                 transaction.decide(&error);
                 transaction.stop_envelope();
+                self.restarting -= 1;
                 Flow::Continue
             }
             (Fate::Open, Step::Recipients(_) | Step::Commit) => {
@@ -213,12 +259,27 @@ impl Pipeline {
                 transaction.fate = Fate::Cancelled(error);
                 Flow::Continue
             }
+            // What is announced is sent, and the last of it cannot be taken back: the reply decides.
+            // A large message is alone on its way, so that the end of the connection costs no other.
+            (Fate::Open, Step::Whole(_))
+                if transaction.way == Way::Bdat && !transaction.content_is_large() =>
+            {
+                Flow::Continue
+            }
+            (Fate::Open, Step::Streamed(_)) if transaction.way == Way::Bdat => {
+                transaction.fate = Fate::Cancelled(error);
+                transaction.stop_chunks();
+                self.leftover = Leftover::Envelope;
+                Flow::Continue
+            }
             (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
                 transaction.decide(&error);
                 Flow::Close(fault::half_sent(link))
             }
             // Its last octets wait behind a slow transport: they must not go out.
-            (Fate::Open, Step::Ended) if link.body_is_leaving(id) => {
+            (Fate::Open, Step::Ended)
+                if transaction.way == Way::Data && link.body_is_leaving(id) =>
+            {
                 transaction.decide(&error);
                 Flow::Close(fault::half_sent(link))
             }
@@ -244,21 +305,33 @@ impl Pipeline {
 
     fn may_speak(&self, link: &Link) -> bool {
         match self.offers.pipelining {
-            Pipelining::Groups => link.has_window(),
+            Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
+                link.has_window()
+            }
             // A body is the one thing that is sent while its reply is awaited.
             Pipelining::Off => link.is_idle() || self.is_in_body(),
         }
     }
 
     fn is_in_body(&self) -> bool {
-        let first = self
-            .transactions
-            .front()
-            .map_or(0, |transaction| transaction.id.0);
-        self.cursor
-            .checked_sub(first)
-            .and_then(|index| self.transactions.get(index as usize))
-            .is_some_and(|transaction| matches!(transaction.step, Step::Whole(_)))
+        self.current()
+            .is_some_and(|transaction| match &transaction.step {
+                Step::Whole(_) => true,
+                Step::Streamed(_) => transaction.way == Way::Data,
+                Step::Begin
+                | Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Restarting
+                | Step::Ended => false,
+            })
+    }
+
+    /// The transaction that the sender is at.
+    fn current(&self) -> Option<&Transaction> {
+        let first = self.transactions.front()?.id.0;
+        let index = self.cursor.checked_sub(first)?;
+        self.transactions.get(usize::try_from(index).ok()?)
     }
 
     fn advance_once(&mut self, link: &mut Link, now: Instant) -> Sender {
@@ -279,12 +352,40 @@ impl Pipeline {
                     Sender::Waits
                 }
                 Fill::Done => {
-                    link.body_queued(transaction.id, now);
+                    let content = match (&transaction.work, transaction.way) {
+                        (Work::Send(Body::Whole(content)), Way::Bdat) => content.facts().wire_size,
+                        (Work::Send(_) | Work::Probe, _) => 0,
+                    };
+                    link.body_queued(transaction.id, content, now);
                     transaction.step = Step::Ended;
                     Sender::Spoke
                 }
             },
-            Step::AwaitData | Step::Streamed(_) | Step::Restarting => Sender::Waits,
+            // How many replies come behind a refused chunk and the last one, RFC 2033 does not say.
+            Step::Streamed(state)
+                if self.offers.protocol == Protocol::Lmtp
+                    && transaction.way == Way::Bdat
+                    && transaction.outstanding > 0
+                    && state.is_complete() =>
+            {
+                Sender::Waits
+            }
+            Step::Streamed(state) => match state.flush(transaction.id, link, now) {
+                Flushed::All => {
+                    match transaction.way {
+                        Way::Data => link.body_queued(transaction.id, 0, now),
+                        Way::Bdat => transaction.outstanding += 1,
+                    }
+                    transaction.step = Step::Ended;
+                    Sender::Spoke
+                }
+                Flushed::Some => {
+                    transaction.outstanding += 1;
+                    Sender::Waits
+                }
+                Flushed::Nothing => Sender::Waits,
+            },
+            Step::AwaitData | Step::Restarting => Sender::Waits,
             Step::Ended => {
                 self.cursor += 1;
                 self.settle(link);
@@ -295,9 +396,12 @@ impl Pipeline {
 
     /// RSET where something is left over, and QUIT where it is wanted.
     fn between_transactions(&mut self, link: &mut Link, now: Instant) -> Sender {
+        if self.restarting > 0 {
+            return Sender::Waits;
+        }
         match (self.quit, self.leftover) {
             (Quit::Wanted, _) => {
-                if self.behind == BehindMessage::Wait && link.expects_body() {
+                if self.behind == BehindMessage::Wait && link.expects_body() || self.may_restart() {
                     return Sender::Waits;
                 }
                 self.quit = Quit::Sent;
@@ -312,6 +416,28 @@ impl Pipeline {
         }
     }
 
+    /// Whether a transaction may begin behind the message that was sent last. Behind a final dot it
+    /// may (RFC 2920 §3.1); behind BDAT LAST servers disagree, so it is the caller's choice.
+    fn may_overlap(&self) -> bool {
+        match (self.offers.way, self.offers.pipelining) {
+            (Way::Data, _) => true,
+            (Way::Bdat, Pipelining::Overlapping) => self.overlap == Overlap::Allowed,
+            (Way::Bdat, Pipelining::Off | Pipelining::Conservative | Pipelining::Groups) => false,
+        }
+    }
+
+    /// Whether the server may still refuse a message on its way for its place, so that it has to
+    /// begin again.
+    fn may_restart(&self) -> bool {
+        self.transactions.iter().any(|transaction| {
+            transaction.place == Place::BehindMessage
+                && transaction.opened == Opened::No
+                && transaction.outstanding > 0
+                && matches!(transaction.fate, Fate::Open)
+                && transaction.body_replies == 0
+        })
+    }
+
     fn reset(&mut self, link: &mut Link, now: Instant) {
         self.leftover = Leftover::Nothing;
         link.command(Command::Rset, Expect::Rset, now);
@@ -319,16 +445,19 @@ impl Pipeline {
 
     /// MAIL, if this session can carry the message.
     fn begin(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let may_overlap = self.may_overlap();
         let Some(transaction) = find(&mut self.transactions, self.cursor) else {
             return Sender::Waits;
         };
         let behind_message = link.expects_body();
         let waits = match (&transaction.work, self.leftover) {
-            (Work::Send(_), Leftover::Nothing) => self.behind == BehindMessage::Wait,
+            (Work::Send(_), Leftover::Nothing) => {
+                self.behind == BehindMessage::Wait || !may_overlap
+            }
             // A RSET that is refused could not be told from a refusal to talk behind a message.
             (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
-        if behind_message && waits {
+        if (behind_message && waits) || self.restarting > 0 {
             return Sender::Waits;
         }
         if self.leftover == Leftover::Envelope {
@@ -363,6 +492,7 @@ impl Pipeline {
         };
         link.command(command, Expect::Mail(transaction.id), now);
         transaction.outstanding += 1;
+        transaction.way = self.offers.way;
         transaction.place = if behind_message {
             Place::BehindMessage
         } else {
@@ -385,7 +515,18 @@ impl Pipeline {
             return Sender::Spoke;
         }
         if transaction.unanswered > 0 {
-            if transaction.envelope.commitment() == Commitment::AllOrNothing {
+            let waits = match (transaction.envelope.commitment(), transaction.way) {
+                (Commitment::AllOrNothing, _) => true,
+                (Commitment::Each, Way::Data) => false,
+                (Commitment::Each, Way::Bdat) => {
+                    // RFC 2033 §4.3 does not say whether a reply comes where nobody was accepted.
+                    self.offers.protocol == Protocol::Lmtp
+                        || self.offers.pipelining == Pipelining::Conservative
+                        || transaction.content_is_large()
+                        || link.silence(now) > STALE
+                }
+            };
+            if waits {
                 return Sender::Waits;
             }
         } else if let Some(error) = transaction.nothing_to_send(link) {
@@ -394,138 +535,24 @@ impl Pipeline {
             self.settle(link);
             return Sender::Spoke;
         }
-        link.command(Command::Data, Expect::Data(transaction.id), now);
-        transaction.outstanding += 1;
-        transaction.step = Step::AwaitData;
-        Sender::Waits
-    }
-
-    fn mail_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        transaction.outstanding -= 1;
-        let refused_for_place =
-            reply.code().number() == 503 && transaction.place == Place::BehindMessage;
-        match reply.code().class() {
-            Class::Completed => {
-                transaction.was_opened();
-                Flow::Continue
+        match (transaction.way, &transaction.work) {
+            (Way::Data, _) => {
+                link.command(Command::Data, Expect::Data(transaction.id), now);
+                transaction.outstanding += 1;
+                transaction.step = Step::AwaitData;
+                return Sender::Waits;
             }
-            Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
-            Class::Transient | Class::Permanent => {
-                if refused_for_place {
-                    self.behind = BehindMessage::Wait;
-                }
-                match transaction.fate {
-                    Fate::Open if refused_for_place => transaction.restart_later(),
-                    Fate::Open => {
-                        transaction.refuse(Stage::Mail, &reply);
-                        transaction.stop_envelope();
-                    }
-                    Fate::Decided | Fate::Restart | Fate::Cancelled(_) => {}
-                }
-                Flow::Continue
+            (Way::Bdat, Work::Send(Body::Whole(content))) => {
+                let octets = content.facts().wire_size;
+                link.announce(Command::Bdat(octets, Chunk::Last), now);
+                link.expect_body(transaction.id);
+                transaction.outstanding += 1;
             }
+            // Its chunks are counted, and announced, one by one.
+            (Way::Bdat, Work::Send(Body::Streamed(_)) | Work::Probe) => {}
         }
-    }
-
-    fn rcpt_answered(
-        &mut self,
-        id: TransactionId,
-        index: usize,
-        reply: Reply,
-        link: &mut Link,
-    ) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        // Left unanswered, so that its recipient has a verdict when the connection closes.
-        if reply.code().class() == Class::Intermediate {
-            return Flow::Close(fault::unexpected(Stage::Rcpt, "250", reply, link));
-        }
-        transaction.outstanding -= 1;
-        transaction.unanswered -= 1;
-        if reply.is_positive() {
-            // Whatever was decided here, the server has a transaction open, and DATA can get 354.
-            transaction.accepted += 1;
-            transaction.was_opened();
-        }
-        if !matches!(transaction.fate, Fate::Open) {
-            return Flow::Continue;
-        }
-        let slot = match (&transaction.work, reply.code().class()) {
-            (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
-            (Work::Probe, Class::Completed | Class::Intermediate) => {
-                Slot::Decided(Verdict::Accepted(reply.clone()))
-            }
-            (_, Class::Transient | Class::Permanent) => {
-                Slot::Decided(if transaction.accepted > 0 && is_over_limit(&reply) {
-                    Verdict::Deferred(reply.clone())
-                } else {
-                    Verdict::Refused {
-                        stage: Stage::Rcpt,
-                        reply: reply.clone(),
-                    }
-                })
-            }
-        };
-        if let Some(place) = transaction.slots.get_mut(index) {
-            *place = slot;
-        }
-        link.events.push_back(Event::Recipient {
-            id,
-            index,
-            stage: Stage::Rcpt,
-            reply,
-        });
-        Flow::Continue
-    }
-
-    fn data_answered(
-        &mut self,
-        id: TransactionId,
-        reply: Reply,
-        link: &mut Link,
-        now: Instant,
-    ) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        transaction.outstanding -= 1;
-        match (reply.code().number(), reply.code().class()) {
-            (354, _) => transaction.data_invited(link, now),
-            (_, Class::Completed | Class::Intermediate) => {
-                Flow::Close(fault::unexpected(Stage::Data, "354", reply, link))
-            }
-            (_, Class::Transient | Class::Permanent) => {
-                if matches!(transaction.fate, Fate::Open) {
-                    transaction.refuse(Stage::Data, &reply);
-                }
-                transaction.step = Step::Ended;
-                Flow::Continue
-            }
-        }
-    }
-
-    fn body_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return Flow::Continue;
-        };
-        match reply.code().class() {
-            // Neither taken nor refused: the server may have it, and may still read text.
-            Class::Intermediate => {
-                let error = fault::unexpected(Stage::Body, "250", reply, link);
-                transaction.doubt(&fault::in_doubt(&error));
-                return Flow::Close(error);
-            }
-            Class::Completed => transaction.accept(&reply),
-            Class::Transient | Class::Permanent => transaction.refuse(Stage::Body, &reply),
-        }
-        transaction.outstanding -= 1;
-        // RFC 5321 §4.1.1.4: the end of data closes the transaction, whatever the reply.
-        transaction.opened = Opened::No;
-        Flow::Continue
+        transaction.step = transaction.content_step(transaction.counted());
+        Sender::Spoke
     }
 
     /// Finishes what has its last reply, begins again what has to.
@@ -534,16 +561,14 @@ impl Pipeline {
             if transaction.outstanding > 0 {
                 return;
             }
-            let restarts = matches!(transaction.fate, Fate::Restart);
-            if !restarts && !matches!(transaction.step, Step::Ended) {
+            if matches!(transaction.fate, Fate::Restart) {
+                return self.restart();
+            }
+            if !matches!(transaction.step, Step::Ended) {
                 return;
             }
             if transaction.opened == Opened::Yes {
                 self.leftover = Leftover::Envelope;
-            }
-            if restarts {
-                transaction.restart();
-                return;
             }
             let Some(mut transaction) = self.transactions.pop_front() else {
                 return;
@@ -552,6 +577,32 @@ impl Pipeline {
             transaction.give_up();
             transaction.finish(link);
         }
+    }
+
+    /// What has to begin again does, in order: not before all that went out behind it is answered,
+    /// for the server may have taken some of that, and be in the middle of it.
+    fn restart(&mut self) {
+        let cursor = self.cursor;
+        let begun = |transaction: &&mut Transaction| transaction.id.0 <= cursor;
+        if self
+            .transactions
+            .iter_mut()
+            .take_while(begun)
+            .any(|t| t.is_under_way())
+        {
+            return;
+        }
+        for transaction in self.transactions.iter_mut().take_while(begun) {
+            if !matches!(transaction.fate, Fate::Restart) {
+                continue;
+            }
+            if transaction.opened == Opened::Yes {
+                self.leftover = Leftover::Envelope;
+            }
+            transaction.restart();
+            self.cursor = self.cursor.min(transaction.id.0);
+        }
+        self.restarting = 0;
     }
 }
 
@@ -562,25 +613,12 @@ enum Sender {
     Waits,
 }
 
-fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {
+pub(super) fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {
     // Ids are given in order, and only the front is ever taken out.
     let first = transactions.front()?.id.0;
     transactions.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
 }
 
-fn reset_answered(reply: Reply, link: &Link) -> Flow {
-    if reply.code().class() == Class::Completed {
-        return Flow::Continue;
-    }
-    let message = "the server refused RSET, so that no further message can be sent";
-    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
-    Flow::Fail(error.with_reply(reply))
-}
-
-/// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.
-fn is_over_limit(reply: &Reply) -> bool {
-    let full = reply
-        .enhanced()
-        .is_some_and(|code| matches!((code.subject(), code.detail()), (2, 2 | 3) | (3, 1 | 4)));
-    matches!(reply.code().number(), 452 | 552) && !full
-}
+/// A connection on which nobody spoke for so long may be dead: the end of a message is not sent
+/// before the server has answered its envelope, so that a loss leaves no doubt.
+const STALE: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use super::address::Mailbox;
 use super::command::{BodyParam, Utf8Param};
-use super::config::{Config, Pipelining, Unadvertised};
+use super::config::{Chunking, Config, Pipelining, Protocol, Unadvertised};
 use super::extensions::Extensions;
 use super::link::Link;
 use super::params::Params;
@@ -16,7 +16,20 @@ pub(crate) struct Offers {
     size: Offer<u64>,
     eight_bit_mime: Offer<()>,
     smtputf8: Offer<()>,
+    binarymime: Offer<()>,
+    pub(crate) way: Way,
+    pub(crate) protocol: Protocol,
     extensions: Extensions,
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By DATA, once the server invites it.
+    #[default]
+    Data,
+    /// By BDAT.
+    Bdat,
 }
 
 /// One extension, with what it limits.
@@ -48,6 +61,12 @@ impl Offers {
             size,
             eight_bit_mime: offer("8BITMIME"),
             smtputf8: offer("SMTPUTF8"),
+            binarymime: offer("BINARYMIME"),
+            way: match (extensions.offers("CHUNKING"), config.chunking) {
+                (true, Chunking::WhereOffered) => Way::Bdat,
+                (true, Chunking::Off) | (false, _) => Way::Data,
+            },
+            protocol: config.protocol,
             extensions: extensions.clone(),
         }
     }
@@ -75,23 +94,23 @@ pub(crate) fn check(
     let needs = body.map(Needs::of).unwrap_or_default();
     let size = check_size(needs.size, offers, link)?;
     let utf8 = check_utf8(envelope, needs.utf8_headers, offers, link)?;
-    if needs.nul || needs.encoding == Encoding::Binary {
-        let message = "the message has NUL octets, which this session cannot carry";
-        return Err(unsendable(
-            message,
-            "Encode the attachment that has them in base64.",
-            link,
-        ));
-    }
-    let body = match (needs.encoding, offers.eight_bit_mime) {
-        (Encoding::SevenBit | Encoding::Binary, _) => BodyParam::Absent,
-        (Encoding::EightBit, Offer::Unlimited | Offer::Limited(())) => BodyParam::EightBitMime,
-        (Encoding::EightBit, Offer::Absent) => {
+    let body = match needs.encoding {
+        Encoding::SevenBit => BodyParam::Absent,
+        Encoding::EightBit if offers.eight_bit_mime == Offer::Absent => {
             let message = "the message is 8-bit, and the server takes 7-bit messages only \
                            (no 8BITMIME; RFC 6152: 5.6.3)";
             let hint = "Encode the message in quoted-printable or base64.";
             return Err(unsendable(message, hint, link));
         }
+        Encoding::EightBit => BodyParam::EightBitMime,
+        // RFC 3030 §3: both extensions, and never by DATA.
+        Encoding::Binary if offers.binarymime == Offer::Absent || offers.way == Way::Data => {
+            let message = "the message is binary (it has NUL octets, or was declared so), and this \
+                           session has no BINARYMIME to carry it (RFC 3030: 5.6.3)";
+            let hint = "Encode the part of the message that is binary in base64.";
+            return Err(unsendable(message, hint, link));
+        }
+        Encoding::Binary => BodyParam::BinaryMime,
     };
     Ok(MailParams { size, body, utf8 })
 }
@@ -112,7 +131,6 @@ struct Needs {
     size: Option<u64>,
     encoding: Encoding,
     utf8_headers: bool,
-    nul: bool,
 }
 
 impl Needs {
@@ -120,22 +138,16 @@ impl Needs {
         match body {
             Body::Whole(content) => {
                 let facts = content.facts();
-                let encoding = match facts.eight_bit {
-                    true => Encoding::EightBit,
-                    false => Encoding::SevenBit,
-                };
                 Self {
                     size: Some(facts.wire_size),
-                    encoding,
+                    encoding: content.encoding(),
                     utf8_headers: facts.utf8_headers,
-                    nul: facts.nul.is_some(),
                 }
             }
             Body::Streamed(streamed) => Self {
                 size: streamed.size,
                 encoding: streamed.encoding,
                 utf8_headers: streamed.utf8_headers,
-                nul: false,
             },
         }
     }

@@ -1,0 +1,275 @@
+//! The replies that come back for transactions: what each means for its recipients, and whether the
+//! connection can go on.
+
+use std::time::Instant;
+
+use super::config::{BehindMessage, Protocol};
+use super::event::Event;
+use super::fault;
+use super::link::{Expect, Link};
+use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
+use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, find};
+use super::preflight::Way;
+use super::reply::{Class, Reply};
+use super::transaction::{TransactionId, Verdict};
+use crate::error::{Category, Error, Party, Stage};
+
+impl Pipeline {
+    /// Takes the reply to one of a transaction's commands.
+    pub(crate) fn handle(
+        &mut self,
+        expect: Expect,
+        reply: Reply,
+        link: &mut Link,
+        now: Instant,
+    ) -> Flow {
+        match expect {
+            Expect::Mail(id) => self.mail_answered(id, reply, link),
+            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, reply, link),
+            Expect::Data(id) => self.data_answered(id, reply, link, now),
+            Expect::Body(id) => self.body_answered(id, reply, link, now),
+            Expect::Chunk(id) => self.chunk_answered(id, reply, link),
+            Expect::Rset => reset_answered(reply, link),
+            Expect::Greeting
+            | Expect::Ehlo
+            | Expect::Helo
+            | Expect::StartTls
+            | Expect::Handshake
+            | Expect::Auth
+            | Expect::Quit => Flow::Continue,
+        }
+    }
+
+    fn mail_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        let refused_for_place =
+            reply.code().number() == 503 && transaction.place == Place::BehindMessage;
+        match reply.code().class() {
+            Class::Completed => {
+                transaction.was_opened();
+                Flow::Continue
+            }
+            Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
+            Class::Transient | Class::Permanent => {
+                if refused_for_place {
+                    match self.last_message {
+                        LastMessage::Closed => self.behind = BehindMessage::Wait,
+                        LastMessage::Refused => self.overlap = Overlap::Paused,
+                    }
+                }
+                match transaction.fate {
+                    Fate::Open if refused_for_place => {
+                        transaction.restart_later();
+                        self.restarting += 1;
+                    }
+                    Fate::Open => {
+                        transaction.refuse(Stage::Mail, &reply);
+                        transaction.stop_envelope();
+                    }
+                    Fate::Decided | Fate::Restart | Fate::Cancelled(_) => {}
+                }
+                Flow::Continue
+            }
+        }
+    }
+
+    fn rcpt_answered(
+        &mut self,
+        id: TransactionId,
+        index: usize,
+        reply: Reply,
+        link: &mut Link,
+    ) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        // Left unanswered, so that its recipient has a verdict when the connection closes.
+        if reply.code().class() == Class::Intermediate {
+            return Flow::Close(fault::unexpected(Stage::Rcpt, "250", reply, link));
+        }
+        transaction.outstanding -= 1;
+        transaction.unanswered -= 1;
+        if reply.is_positive() {
+            // Whatever was decided here, the server has a transaction open, and DATA can get 354.
+            transaction.accepted += 1;
+            transaction.was_opened();
+        }
+        if !matches!(transaction.fate, Fate::Open) {
+            return Flow::Continue;
+        }
+        let slot = match (&transaction.work, reply.code().class()) {
+            (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
+            (Work::Probe, Class::Completed | Class::Intermediate) => {
+                Slot::Decided(Verdict::Accepted(reply.clone()))
+            }
+            (_, Class::Transient | Class::Permanent) => {
+                Slot::Decided(if transaction.accepted > 0 && is_over_limit(&reply) {
+                    Verdict::Deferred(reply.clone())
+                } else {
+                    Verdict::Refused {
+                        stage: Stage::Rcpt,
+                        reply: reply.clone(),
+                    }
+                })
+            }
+        };
+        if let Some(place) = transaction.slots.get_mut(index) {
+            *place = slot;
+        }
+        link.events.push_back(Event::Recipient {
+            id,
+            index,
+            stage: Stage::Rcpt,
+            reply,
+        });
+        Flow::Continue
+    }
+
+    fn data_answered(
+        &mut self,
+        id: TransactionId,
+        reply: Reply,
+        link: &mut Link,
+        now: Instant,
+    ) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        match (reply.code().number(), reply.code().class()) {
+            (354, _) => transaction.data_invited(link, now),
+            (_, Class::Completed | Class::Intermediate) => {
+                Flow::Close(fault::unexpected(Stage::Data, "354", reply, link))
+            }
+            (_, Class::Transient | Class::Permanent) => {
+                if matches!(transaction.fate, Fate::Open) {
+                    transaction.refuse(Stage::Data, &reply);
+                }
+                transaction.step = Step::Ended;
+                Flow::Continue
+            }
+        }
+    }
+
+    fn body_answered(
+        &mut self,
+        id: TransactionId,
+        reply: Reply,
+        link: &mut Link,
+        now: Instant,
+    ) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        let class = reply.code().class();
+        let against_its_word =
+            matches!(transaction.fate, Fate::Restart) && class == Class::Completed;
+        if class == Class::Intermediate || against_its_word {
+            // Neither taken nor refused: the server may have it, and may still read text.
+            let error = fault::unexpected(Stage::Body, "250", reply, link);
+            if against_its_word {
+                transaction.fate = Fate::Open;
+            }
+            transaction.doubt(&fault::in_doubt(&error));
+            return Flow::Close(error);
+        }
+        transaction.body_replies += 1;
+        if self.offers.protocol == Protocol::Lmtp {
+            let more = transaction.body_replies < transaction.accepted;
+            let misunderstood = misunderstood(transaction.way, &reply, link);
+            transaction.answer_next(reply, link);
+            if let Some(error) = misunderstood {
+                return Flow::Close(error);
+            }
+            if more {
+                link.expect_again(id, now);
+                return Flow::Continue;
+            }
+        } else if class == Class::Completed {
+            transaction.accept(&reply);
+        } else {
+            transaction.refuse(Stage::Body, &reply);
+            if let Some(error) = misunderstood(transaction.way, &reply, link) {
+                return Flow::Close(error);
+            }
+        }
+        transaction.outstanding -= 1;
+        match (transaction.way, class) {
+            // RFC 5321 §4.1.1.4: the end of data closes the transaction, whatever the reply.
+            (Way::Data, _) | (Way::Bdat, Class::Completed | Class::Intermediate) => {
+                transaction.opened = Opened::No;
+            }
+            // One of several recipients may have it (LMTP): then the transaction was completed.
+            (Way::Bdat, _) if transaction.is_accepted() => transaction.opened = Opened::No,
+            // RFC 3030 §2: behind a refused chunk nothing is taken but RSET.
+            (Way::Bdat, Class::Transient | Class::Permanent) => transaction.was_opened(),
+        }
+        self.last_message = match transaction.opened {
+            Opened::No => LastMessage::Closed,
+            Opened::Yes | Opened::Reset => LastMessage::Refused,
+        };
+        if class == Class::Completed {
+            self.overlap = Overlap::Allowed;
+        }
+        Flow::Continue
+    }
+
+    fn chunk_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return Flow::Continue;
+        };
+        transaction.outstanding -= 1;
+        match reply.code().class() {
+            Class::Completed => {}
+            Class::Intermediate => {
+                return Flow::Close(fault::unexpected(Stage::Body, "250", reply, link));
+            }
+            Class::Transient | Class::Permanent => {
+                transaction.refuse(Stage::Body, &reply);
+                if let Some(error) = misunderstood(Way::Bdat, &reply, link) {
+                    return Flow::Close(error);
+                }
+                transaction.was_opened();
+                if matches!(transaction.step, Step::Streamed(_)) {
+                    transaction.stop_chunks();
+                    self.leftover = Leftover::Envelope;
+                }
+            }
+        }
+        Flow::Continue
+    }
+}
+
+/// A server that does not know BDAT reads what follows it as commands: nothing that it says from
+/// then on can be believed.
+fn misunderstood(way: Way, reply: &Reply, link: &Link) -> Option<Error> {
+    match (way, reply.code().number()) {
+        (Way::Bdat, 500 | 501 | 502 | 504) => {
+            let message = "the server offers CHUNKING, and does not understand BDAT";
+            let error = link.error(Category::Protocol, Stage::Body, Party::Server, message);
+            let error = error.with_hint("Do without CHUNKING on this server.");
+            Some(error.with_reply(reply.clone()))
+        }
+        (Way::Data | Way::Bdat, _) => None,
+    }
+}
+
+fn reset_answered(reply: Reply, link: &Link) -> Flow {
+    if reply.code().class() == Class::Completed {
+        return Flow::Continue;
+    }
+    let message = "the server refused RSET, so that no further message can be sent";
+    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
+    Flow::Fail(error.with_reply(reply))
+}
+
+/// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.
+fn is_over_limit(reply: &Reply) -> bool {
+    let full = reply
+        .enhanced()
+        .is_some_and(|code| matches!((code.subject(), code.detail()), (2, 2 | 3) | (3, 1 | 4)));
+    matches!(reply.code().number(), 452 | 552) && !full
+}
