@@ -287,7 +287,9 @@ fn parse_place(name: &str, place: &str) -> Result<(Step, Which), FaultError> {
         return Ok((step, Which::Every));
     };
     match step {
-        Step::Mail | Step::Rcpt | Step::Body => Ok((step, Which::Address(address.to_ascii_lowercase()))),
+        Step::Mail | Step::Rcpt | Step::Body => {
+            Ok((step, Which::Address(address.to_ascii_lowercase())))
+        }
         Step::Greeting
         | Step::Ehlo
         | Step::StartTls

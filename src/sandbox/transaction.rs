@@ -128,7 +128,9 @@ impl Declared {
                 let digits = digits.ok_or(wrong("SIZE needs a number"))?;
                 // Twenty digits may be more than fits, and then are more than any limit.
                 declared.size = digits.parse().unwrap_or(u64::MAX);
-            } else if known("BODY") && (offered(Extension::EightBitMime) || offered(Extension::BinaryMime)) {
+            } else if known("BODY")
+                && (offered(Extension::EightBitMime) || offered(Extension::BinaryMime))
+            {
                 let value = parameter.value.unwrap_or_default();
                 let known = |body: &str| value.eq_ignore_ascii_case(body);
                 let binary = offered(Extension::BinaryMime) && offered(Extension::Chunking);
