@@ -9,7 +9,7 @@ use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
 use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, find};
-use super::preflight::Way;
+use super::preflight::{Admission, Way};
 use super::reply::{Class, Reply};
 use super::transaction::{TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -50,6 +50,7 @@ impl Pipeline {
         match reply.code().class() {
             Class::Completed => {
                 transaction.was_opened();
+                self.offers.admission = Admission::Proven;
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
@@ -243,11 +244,12 @@ impl Pipeline {
     }
 }
 
-/// A server that does not know BDAT reads what follows it as commands: nothing that it says from
+/// A server that does not know BDAT, or does not let this client have it, reads what follows it as
+/// commands: nothing that it says from
 /// then on can be believed.
 fn misunderstood(way: Way, reply: &Reply, link: &Link) -> Option<Error> {
     match (way, reply.code().number()) {
-        (Way::Bdat, 500 | 501 | 502 | 504) => {
+        (Way::Bdat, 500 | 501 | 502 | 504 | 530) => {
             let message = "the server offers CHUNKING, and does not understand BDAT";
             let error = link.error(Category::Protocol, Stage::Body, Party::Server, message);
             let error = error.with_hint("Do without CHUNKING on this server.");

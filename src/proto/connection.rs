@@ -368,10 +368,8 @@ impl Connection {
             return;
         };
         let config = &self.link.config;
-        self.pipeline.ready(
-            Offers::new(session.extensions(), config),
-            config.behind_message,
-        );
+        self.pipeline
+            .ready(Offers::new(&session, config), config.behind_message);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);
     }

@@ -17,7 +17,7 @@ use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Offers, Way};
+use super::preflight::{self, Admission, Offers, Way};
 use super::reply::Reply;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
@@ -522,6 +522,7 @@ impl Pipeline {
                     // RFC 2033 §4.3 does not say whether a reply comes where nobody was accepted.
                     self.offers.protocol == Protocol::Lmtp
                         || self.offers.pipelining == Pipelining::Conservative
+                        || self.offers.admission == Admission::Unproven
                         || transaction.content_is_large()
                         || link.silence(now) > STALE
                 }

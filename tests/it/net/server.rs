@@ -92,7 +92,8 @@ async fn many_tasks_share_round_trips() {
 async fn without_pipelining_each_command_takes_one_round_trip_and_no_more() {
     let options = Options::default()
         .with_tls(TlsMode::None)
-        .without_extension(Extension::Pipelining);
+        .without_extension(Extension::Pipelining)
+        .without_extension(Extension::Chunking);
     let sandbox = Sandbox::start(options).await.unwrap();
     let client = Client::connect(config(&sandbox, Security::Plaintext))
         .await
