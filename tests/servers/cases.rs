@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ehlo::proto::{Config, MechanismName, Timeouts};
+use ehlo::proto::{Chunking, Config, MechanismName, Pipelining, Timeouts};
 use ehlo::{
     BareNewlines, Category, Client, ClientConfig, Code, Content, Credentials, Encoding, Envelope,
     Error, Mailbox, Outcome, ReversePath, Security, Stage, Streamed, Verdict,
@@ -16,16 +16,17 @@ use crate::server::{Fixture, Mode, Server};
 
 pub(crate) fn all(fixture: &'static Fixture) -> Vec<Trial> {
     let mut trials = failures(fixture);
-    for (mode, mechanism) in [
-        (Mode::Clear, None),
-        (Mode::StartTls, Some(MechanismName::PLAIN)),
-        (Mode::Implicit, Some(MechanismName::PLAIN)),
-    ] {
-        trials.extend(deliveries(fixture, Way { mode, mechanism }));
+    for mode in [Mode::Clear, Mode::StartTls, Mode::Implicit] {
+        let mechanism = match mode {
+            Mode::Clear => None,
+            Mode::StartTls | Mode::Implicit => Some(MechanismName::PLAIN),
+        };
+        let way = Way::new(mode, mechanism);
+        trials.extend(deliveries(fixture, way.clone()));
+        trials.extend(deliveries(fixture, way.by_data()));
     }
     for mode in [Mode::StartTls, Mode::Implicit] {
-        let mechanism = Some(MechanismName::LOGIN);
-        trials.push(session(fixture, Way { mode, mechanism }));
+        trials.push(session(fixture, Way::new(mode, Some(MechanismName::LOGIN))));
     }
     trials
 }
@@ -35,11 +36,30 @@ pub(crate) fn all(fixture: &'static Fixture) -> Vec<Trial> {
 struct Way {
     mode: Mode,
     mechanism: Option<MechanismName>,
+    chunking: Chunking,
 }
 
 impl Way {
+    /// By BDAT, where the server has it.
+    fn new(mode: Mode, mechanism: Option<MechanismName>) -> Self {
+        Self {
+            mode,
+            mechanism,
+            chunking: Chunking::WhereOffered,
+        }
+    }
+
+    fn by_data(mut self) -> Self {
+        self.chunking = Chunking::Off;
+        self
+    }
+
     fn name(&self) -> String {
-        match &self.mechanism {
+        let way = match self.chunking {
+            Chunking::Off => "::data",
+            Chunking::WhereOffered => "",
+        };
+        let mode = match &self.mechanism {
             None => self.mode.name().to_owned(),
             Some(mechanism) => {
                 format!(
@@ -48,7 +68,8 @@ impl Way {
                     mechanism.as_str().to_lowercase()
                 )
             }
-        }
+        };
+        mode + way
     }
 
     fn sender(&self, case: &str) -> String {
@@ -57,7 +78,7 @@ impl Way {
 
     fn config(&self, server: &Server) -> ClientConfig {
         let security = self.mode.security();
-        let mut session = Config::new(security);
+        let mut session = Config::new(security).with_chunking(self.chunking);
         if let Some(mechanism) = &self.mechanism {
             session = session
                 .with_credentials(credentials("password"))
@@ -90,6 +111,7 @@ fn deliveries(fixture: &'static Fixture, way: Way) -> Vec<Trial> {
         }),
         trial("streamed", streamed),
         trial("queue", queue),
+        trial("overlapping_queue", overlapping_queue),
         trial("one_recipient_of_three_is_accepted", one_of_three),
         trial("every_recipient_is_refused", none_of_two),
     ];
@@ -168,11 +190,22 @@ fn streamed(server: &Server, way: &Way) {
 
 /// Many messages handed over at once on one connection, where the server offers it in shared flights.
 fn queue(server: &Server, way: &Way) {
+    send_queue(server, way, "queue", Pipelining::Groups);
+}
+
+/// The same, where nothing waits for the reply to a message.
+fn overlapping_queue(server: &Server, way: &Way) {
+    send_queue(server, way, "overlapping-queue", Pipelining::Overlapping);
+}
+
+fn send_queue(server: &Server, way: &Way, case: &str, pipelining: Pipelining) {
     const MESSAGES: u64 = 30;
-    let sender = |number| way.sender(&format!("queue.{number}"));
+    let sender = |number| way.sender(&format!("{case}.{number}"));
     let text = |number| format!("Subject: {number}\r\n\r\n.\r\n{number}\r\n");
     block_on(async {
-        let client = way.connect(server).await;
+        let mut config = way.config(server);
+        config.session.pipelining = pipelining;
+        let client = Client::connect(config).await.expect("it may connect");
         let before = client.stats().flights;
         let deliveries: Vec<_> = (0..MESSAGES)
             .map(|number| {
@@ -308,10 +341,7 @@ fn too_large(server: &Server, mode: Mode) {
 }
 
 fn not_logged_in(server: &Server) {
-    let nobody = Way {
-        mode: Mode::StartTls,
-        mechanism: None,
-    };
+    let nobody = Way::new(Mode::StartTls, None);
     let outcome = send_one(nobody.config(server));
     let code = outcome.verdicts()[0].reply().map(|reply| reply.code());
     // aiosmtpd refuses MAIL, as RFC 4954 §6 has it; Postfix refuses RCPT, as to any stranger.
@@ -334,10 +364,7 @@ fn mail_in_clear(server: &Server) {
 }
 
 fn plain(mode: Mode) -> Way {
-    Way {
-        mode,
-        mechanism: Some(MechanismName::PLAIN),
-    }
+    Way::new(mode, Some(MechanismName::PLAIN))
 }
 
 fn send_one(config: ClientConfig) -> Outcome {
