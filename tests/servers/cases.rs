@@ -393,7 +393,7 @@ fn credentials(password: &str) -> Credentials {
     Credentials::password("alice", password).expect("no control characters")
 }
 
-fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     let sender: ReversePath = sender.parse().expect("an address");
     let recipients = recipients
         .iter()
@@ -401,12 +401,12 @@ fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope::new(sender, recipients)
 }
 
-fn content(message: impl Into<Bytes>) -> Content {
+pub(crate) fn content(message: impl Into<Bytes>) -> Content {
     Content::check(message, BareNewlines::Normalise).expect("newlines are normalised")
 }
 
 #[track_caller]
-fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
+pub(crate) fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
     match verdict {
         Verdict::Refused { stage: at, reply } => {
             assert_eq!((*at, reply.code().number()), (stage, code), "{reply}");
@@ -417,7 +417,7 @@ fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
 
 /// Equal, or a message of reasonable length about where they differ.
 #[track_caller]
-fn assert_same(stored: &[u8], expected: &[u8]) {
+pub(crate) fn assert_same(stored: &[u8], expected: &[u8]) {
     if stored == expected {
         return;
     }
@@ -436,7 +436,7 @@ fn assert_same(stored: &[u8], expected: &[u8]) {
     );
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
