@@ -8,8 +8,8 @@ use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
-use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, find};
-use super::preflight::{Admission, Way};
+use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
+use super::preflight::Way;
 use super::reply::{Class, Reply};
 use super::transaction::{TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -49,8 +49,8 @@ impl Pipeline {
             reply.code().number() == 503 && transaction.place == Place::BehindMessage;
         match reply.code().class() {
             Class::Completed => {
+                self.welcome = Welcome::Sure;
                 transaction.was_opened();
-                self.offers.admission = Admission::Proven;
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
@@ -244,13 +244,12 @@ impl Pipeline {
     }
 }
 
-/// A server that does not know BDAT, or does not let this client have it, reads what follows it as
-/// commands: nothing that it says from
-/// then on can be believed.
+/// A server that does not know BDAT, or does not let it be said, reads what follows it as commands:
+/// nothing that it says from then on can be believed.
 fn misunderstood(way: Way, reply: &Reply, link: &Link) -> Option<Error> {
     match (way, reply.code().number()) {
         (Way::Bdat, 500 | 501 | 502 | 504 | 530) => {
-            let message = "the server offers CHUNKING, and does not understand BDAT";
+            let message = "the server offers CHUNKING, and does not take BDAT";
             let error = link.error(Category::Protocol, Stage::Body, Party::Server, message);
             let error = error.with_hint("Do without CHUNKING on this server.");
             Some(error.with_reply(reply.clone()))

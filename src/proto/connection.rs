@@ -15,7 +15,7 @@ use super::fault;
 use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
-use super::pipeline::{Flow, Pipeline, Quit};
+use super::pipeline::{Flow, Pipeline, Quit, Welcome};
 use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply, Statuses};
@@ -368,8 +368,15 @@ impl Connection {
             return;
         };
         let config = &self.link.config;
-        self.pipeline
-            .ready(Offers::new(&session, config), config.behind_message);
+        let extensions = session.extensions();
+        let lacks_tls = session.tls().is_none() && extensions.offers("STARTTLS");
+        let lacks_login = session.auth().is_none() && extensions.offers("AUTH");
+        let welcome = match lacks_tls || lacks_login {
+            true => Welcome::Doubtful,
+            false => Welcome::Sure,
+        };
+        let offers = Offers::new(extensions, config);
+        self.pipeline.ready(offers, config.behind_message, welcome);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);
     }

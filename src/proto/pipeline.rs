@@ -17,7 +17,7 @@ use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Admission, Offers, Way};
+use super::preflight::{self, Offers, Way};
 use super::reply::Reply;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
@@ -33,11 +33,21 @@ pub(crate) struct Pipeline {
     pub(super) behind: BehindMessage,
     pub(super) overlap: Overlap,
     pub(super) last_message: LastMessage,
+    pub(super) welcome: Welcome,
     /// Transactions that are to begin again once nothing else is on its way.
     pub(super) restarting: usize,
     /// Whether the server holds an open transaction that nothing will complete.
     pub(super) leftover: Leftover,
     pub(crate) quit: Quit,
+}
+
+/// Whether the server will take mail in this session at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    Sure,
+    /// It offers TLS or AUTH, and has neither: it may answer 530 to whatever it is told, and so does
+    /// Postfix to BDAT, whose octets it then reads as commands.
+    Doubtful,
 }
 
 /// How the server left the transaction of the message that it answered last.
@@ -91,6 +101,7 @@ impl Pipeline {
             behind: BehindMessage::Allowed,
             overlap: Overlap::Allowed,
             last_message: LastMessage::Closed,
+            welcome: Welcome::Sure,
             restarting: 0,
             leftover: Leftover::Nothing,
             quit: Quit::No,
@@ -98,9 +109,10 @@ impl Pipeline {
     }
 
     /// The session is ready: this is what the server offers.
-    pub(crate) fn ready(&mut self, offers: Offers, behind: BehindMessage) {
+    pub(crate) fn ready(&mut self, offers: Offers, behind: BehindMessage, welcome: Welcome) {
         self.offers = offers;
         self.behind = behind;
+        self.welcome = welcome;
     }
 
     /// Queues a message.
@@ -522,7 +534,7 @@ impl Pipeline {
                     // RFC 2033 §4.3 does not say whether a reply comes where nobody was accepted.
                     self.offers.protocol == Protocol::Lmtp
                         || self.offers.pipelining == Pipelining::Conservative
-                        || self.offers.admission == Admission::Unproven
+                        || self.welcome == Welcome::Doubtful
                         || transaction.content_is_large()
                         || link.silence(now) > STALE
                 }

@@ -6,8 +6,6 @@ use super::config::{Chunking, Config, Pipelining, Protocol, Unadvertised};
 use super::extensions::Extensions;
 use super::link::Link;
 use super::params::Params;
-use super::refusal::{Channel, Circumstances, LoginState};
-use super::session::Session;
 use super::transaction::{Body, Encoding, Envelope};
 use crate::error::{Category, Error, Party, Stage};
 
@@ -20,21 +18,8 @@ pub(crate) struct Offers {
     smtputf8: Offer<()>,
     binarymime: Offer<()>,
     pub(crate) way: Way,
-    pub(crate) admission: Admission,
     pub(crate) protocol: Protocol,
     extensions: Extensions,
-}
-
-/// Whether the server is known to let this client send mail.
-///
-/// One that wants TLS or a log-in first (530) may refuse BDAT without reading what follows it, and
-/// take the message for commands (Postfix does): until it has taken a MAIL, such a server gets no
-/// message along with the envelope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Admission {
-    #[default]
-    Proven,
-    Unproven,
 }
 
 /// How messages travel.
@@ -57,15 +42,7 @@ enum Offer<L> {
 }
 
 impl Offers {
-    pub(crate) fn new(session: &Session, config: &Config) -> Self {
-        let extensions = session.extensions();
-        let circumstances = Circumstances::of(session);
-        let wants_login = circumstances.login == LoginState::Anonymous && extensions.offers("AUTH");
-        let admission = match circumstances.channel {
-            Channel::ClearByChoice => Admission::Unproven,
-            Channel::Tls | Channel::Clear if wants_login => Admission::Unproven,
-            Channel::Tls | Channel::Clear => Admission::Proven,
-        };
+    pub(crate) fn new(extensions: &Extensions, config: &Config) -> Self {
         let offer = |keyword| match extensions.offers(keyword) {
             true => Offer::Unlimited,
             false => Offer::Absent,
@@ -90,7 +67,6 @@ impl Offers {
                 (true, Chunking::Off) | (false, _) => Way::Data,
             },
             protocol: config.protocol,
-            admission,
             extensions: extensions.clone(),
         }
     }

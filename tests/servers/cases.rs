@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ehlo::proto::{Config, Login, MechanismName, Timeouts};
+use ehlo::proto::{Chunking, Config, Login, MechanismName, Pipelining, Timeouts};
 use ehlo::{
     BareNewlines, Category, Client, ClientConfig, Code, Content, Credentials, Encoding, Envelope,
     Error, Mailbox, Outcome, ReversePath, Security, Stage, Streamed, Verdict,
@@ -16,16 +16,17 @@ use crate::server::{Fixture, Mode, Server};
 
 pub(crate) fn all(fixture: &'static Fixture) -> Vec<Trial> {
     let mut trials = failures(fixture);
-    for (mode, mechanism) in [
-        (Mode::Clear, None),
-        (Mode::StartTls, Some(MechanismName::PLAIN)),
-        (Mode::Implicit, Some(MechanismName::PLAIN)),
-    ] {
-        trials.extend(deliveries(fixture, Way { mode, mechanism }));
+    for mode in [Mode::Clear, Mode::StartTls, Mode::Implicit] {
+        let mechanism = match mode {
+            Mode::Clear => None,
+            Mode::StartTls | Mode::Implicit => Some(MechanismName::PLAIN),
+        };
+        let way = Way::new(mode, mechanism);
+        trials.extend(deliveries(fixture, way.clone()));
+        trials.extend(deliveries(fixture, way.by_data()));
     }
     for mode in [Mode::StartTls, Mode::Implicit] {
-        let mechanism = Some(MechanismName::LOGIN);
-        trials.push(session(fixture, Way { mode, mechanism }));
+        trials.push(session(fixture, Way::new(mode, Some(MechanismName::LOGIN))));
     }
     trials
 }
@@ -42,7 +43,11 @@ pub(crate) fn log_ins(fixture: &'static Fixture) -> Vec<Trial> {
     for mode in [Mode::StartTls, Mode::Implicit] {
         for mechanism in mechanisms.clone() {
             let mechanism = Some(mechanism);
-            let way = Way { mode, mechanism };
+            let way = Way {
+                mode,
+                mechanism,
+                chunking: Chunking::WhereOffered,
+            };
             trials.push(session(fixture, way.clone()));
             let name = format!("{}::wrong_secret", way.name());
             trials.push(fixture.trial(&name, move |server| wrong_secret(server, &way)));
@@ -70,11 +75,30 @@ fn wrong_secret(server: &Server, way: &Way) {
 struct Way {
     mode: Mode,
     mechanism: Option<MechanismName>,
+    chunking: Chunking,
 }
 
 impl Way {
+    /// By BDAT, where the server has it.
+    fn new(mode: Mode, mechanism: Option<MechanismName>) -> Self {
+        Self {
+            mode,
+            mechanism,
+            chunking: Chunking::WhereOffered,
+        }
+    }
+
+    fn by_data(mut self) -> Self {
+        self.chunking = Chunking::Off;
+        self
+    }
+
     fn name(&self) -> String {
-        match &self.mechanism {
+        let way = match self.chunking {
+            Chunking::Off => "::data",
+            Chunking::WhereOffered => "",
+        };
+        let mode = match &self.mechanism {
             None => self.mode.name().to_owned(),
             Some(mechanism) => {
                 format!(
@@ -83,7 +107,8 @@ impl Way {
                     mechanism.as_str().to_lowercase()
                 )
             }
-        }
+        };
+        mode + way
     }
 
     fn sender(&self, case: &str) -> String {
@@ -92,7 +117,7 @@ impl Way {
 
     fn config(&self, server: &Server) -> ClientConfig {
         let security = self.mode.security();
-        let mut session = Config::new(security);
+        let mut session = Config::new(security).with_chunking(self.chunking);
         if let Some(mechanism) = &self.mechanism {
             session = session
                 .with_credentials(self.credentials("password", TOKEN))
@@ -135,6 +160,7 @@ fn deliveries(fixture: &'static Fixture, way: Way) -> Vec<Trial> {
         }),
         trial("streamed", streamed),
         trial("queue", queue),
+        trial("overlapping_queue", overlapping_queue),
         trial("one_recipient_of_three_is_accepted", one_of_three),
         trial("every_recipient_is_refused", none_of_two),
     ];
@@ -213,11 +239,22 @@ fn streamed(server: &Server, way: &Way) {
 
 /// Many messages handed over at once on one connection, where the server offers it in shared flights.
 fn queue(server: &Server, way: &Way) {
+    send_queue(server, way, "queue", Pipelining::Groups);
+}
+
+/// The same, where nothing waits for the reply to a message.
+fn overlapping_queue(server: &Server, way: &Way) {
+    send_queue(server, way, "overlapping-queue", Pipelining::Overlapping);
+}
+
+fn send_queue(server: &Server, way: &Way, case: &str, pipelining: Pipelining) {
     const MESSAGES: u64 = 30;
-    let sender = |number| way.sender(&format!("queue.{number}"));
+    let sender = |number| way.sender(&format!("{case}.{number}"));
     let text = |number| format!("Subject: {number}\r\n\r\n.\r\n{number}\r\n");
     block_on(async {
-        let client = way.connect(server).await;
+        let mut config = way.config(server);
+        config.session.pipelining = pipelining;
+        let client = Client::connect(config).await.expect("it may connect");
         let before = client.stats().flights;
         let deliveries: Vec<_> = (0..MESSAGES)
             .map(|number| {
@@ -353,10 +390,7 @@ fn too_large(server: &Server, mode: Mode) {
 }
 
 fn not_logged_in(server: &Server) {
-    let nobody = Way {
-        mode: Mode::StartTls,
-        mechanism: None,
-    };
+    let nobody = Way::new(Mode::StartTls, None);
     let outcome = send_one(nobody.config(server));
     let code = outcome.verdicts()[0].reply().map(|reply| reply.code());
     // aiosmtpd refuses MAIL, as RFC 4954 §6 has it; Postfix refuses RCPT, as to any stranger.
@@ -379,10 +413,7 @@ fn mail_in_clear(server: &Server) {
 }
 
 fn plain(mode: Mode) -> Way {
-    Way {
-        mode,
-        mechanism: Some(MechanismName::PLAIN),
-    }
+    Way::new(mode, Some(MechanismName::PLAIN))
 }
 
 fn send_one(config: ClientConfig) -> Outcome {
@@ -415,7 +446,7 @@ fn credentials(password: &str) -> Credentials {
     Credentials::password("alice", password).expect("no control characters")
 }
 
-fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     let sender: ReversePath = sender.parse().expect("an address");
     let recipients = recipients
         .iter()
@@ -423,12 +454,12 @@ fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope::new(sender, recipients)
 }
 
-fn content(message: impl Into<Bytes>) -> Content {
+pub(crate) fn content(message: impl Into<Bytes>) -> Content {
     Content::check(message, BareNewlines::Normalise).expect("newlines are normalised")
 }
 
 #[track_caller]
-fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
+pub(crate) fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
     match verdict {
         Verdict::Refused { stage: at, reply } => {
             assert_eq!((*at, reply.code().number()), (stage, code), "{reply}");
@@ -439,7 +470,7 @@ fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
 
 /// Equal, or a message of reasonable length about where they differ.
 #[track_caller]
-fn assert_same(stored: &[u8], expected: &[u8]) {
+pub(crate) fn assert_same(stored: &[u8], expected: &[u8]) {
     if stored == expected {
         return;
     }
@@ -458,7 +489,7 @@ fn assert_same(stored: &[u8], expected: &[u8]) {
     );
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,4 +1,4 @@
-//! Delivery through real servers: Postfix with Dovecot, and aiosmtpd.
+//! Delivery through real servers: Postfix with Dovecot, aiosmtpd, and Dovecot by LMTP.
 //!
 //! Every case is a test with a name of its own, such as `postfix::starttls::plain::dots`. A server is
 //! started once, by the first case that needs it, on free ports of loopback and in a temporary
@@ -12,15 +12,22 @@ use libtest_mimic::Arguments;
 mod aiosmtpd;
 mod cases;
 mod certificates;
+mod dovecot;
+mod lmtp;
 mod messages;
 mod postfix;
 mod server;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let servers = [&postfix::FIXTURE, &aiosmtpd::FIXTURE];
-    let mut trials: Vec<_> = servers.into_iter().flat_map(cases::all).collect();
-    trials.extend(cases::log_ins(&postfix::FIXTURE));
+    let servers = [&postfix::FIXTURE, &aiosmtpd::FIXTURE, &dovecot::FIXTURE];
+    let [postfix, aiosmtpd, dovecot] = servers;
+    let mut trials: Vec<_> = [postfix, aiosmtpd]
+        .into_iter()
+        .flat_map(cases::all)
+        .collect();
+    trials.extend(lmtp::all(dovecot));
+    trials.extend(cases::log_ins(postfix));
     let conclusion = libtest_mimic::run(&arguments, trials);
     for server in servers {
         server.stop();

@@ -196,14 +196,6 @@ async fn a_lost_reply_to_the_message_is_in_doubt_and_exits_75() {
 }
 
 #[tokio::test]
-async fn a_message_that_left_with_its_envelope_is_in_doubt() {
-    let server = Server::with_fault("close@mail").await;
-    let run = server.send(&[]).await;
-    run.assert_failed(75, "connection-lost", "body");
-    assert_eq!(run.json()["outcome"], "in-doubt");
-}
-
-#[tokio::test]
 async fn lmtp_has_a_result_for_each_recipient() {
     let options = Options::default()
         .with_protocol(Protocol::Lmtp)

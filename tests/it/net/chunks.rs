@@ -156,6 +156,17 @@ async fn a_refused_message_costs_none_of_those_behind_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_left_with_its_envelope_is_in_doubt() {
+    let sandbox = sandbox(Options::default().with_fault("close@mail".parse().unwrap())).await;
+    let client = client(&sandbox, session()).await;
+    let outcome = client.send(to("bob@example.org"), hello()).await;
+    let [Verdict::InDoubt(error)] = outcome.verdicts() else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(error.stage(), Stage::Body);
+}
+
+#[tokio::test]
 async fn binary_content_arrives_octet_by_octet() {
     let octets = b"A: b\r\n\r\n\0\n\r.\xff\r".as_slice();
     let sandbox = sandbox(Options::default().with_extension(Extension::BinaryMime)).await;
