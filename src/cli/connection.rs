@@ -1,10 +1,11 @@
 //! From the connection options to a client's configuration: what every command that connects needs.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::args::{ConnectionArguments, DialogueArguments, LoginArguments, Roots, TlsArguments};
 use super::failure::Failure;
@@ -136,10 +137,9 @@ fn hello(given: Option<&str>) -> Result<Option<Domain>, Failure> {
     if let Some(name) = given {
         return match name.parse::<IpAddr>() {
             Ok(address) => Ok(Some(Domain::literal(address))),
-            Err(_) => name
-                .parse()
-                .map(Some)
-                .map_err(|error| Failure::usage(format!("--helo: {error}"))),
+            Err(_) => name.parse().map(Some).map_err(|_| {
+                Failure::usage(format!("--helo: {name:?} is not a host name or an address"))
+            }),
         };
     }
     // RFC 5321 §4.1.4: a name only if it is fully qualified; servers refuse `localhost` and its like.
@@ -287,15 +287,16 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
     } else if let Some(path) = &arguments.password_file {
         (format!("the file {}", path.display()), read(path).await?)
     } else {
-        let mut octets = Vec::new();
-        let mut stdin = tokio::io::stdin().take(LONGEST_PASSWORD);
-        stdin.read_to_end(&mut octets).await.map_err(|error| {
+        let octets = read_password(tokio::io::stdin()).await.map_err(|error| {
             Failure::NoInput(format!(
                 "cannot read the password from standard input: {error}"
             ))
         })?;
         ("standard input".to_owned(), octets)
     };
+    if octets.len() > LONGEST_PASSWORD {
+        return Err(Failure::usage(format!("{source} has more than a password")));
+    }
     let mut password = String::from_utf8(octets)
         .map_err(|_| Failure::usage(format!("the password in {source} is not UTF-8")))?;
     // One line end, and no more: anything else may be part of the password.
@@ -309,6 +310,14 @@ async fn password(arguments: &LoginArguments) -> Result<String, Failure> {
         true => Err(Failure::usage(format!("there is no password in {source}"))),
         false => Ok(password),
     }
+}
+
+/// Reads no more than tells that it is too much.
+async fn read_password(reader: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut reader = reader.take(LONGEST_PASSWORD as u64 + 1);
+    reader.read_to_end(&mut octets).await?;
+    Ok(octets)
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -327,7 +336,7 @@ fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
 }
 
 /// More than any password, less than a mistake.
-const LONGEST_PASSWORD: u64 = 64 * 1024;
+const LONGEST_PASSWORD: usize = 64 * 1024;
 /// Beyond it a deadline could overflow the clock.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 

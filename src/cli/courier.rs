@@ -116,7 +116,7 @@ impl<'a> Courier<'a> {
     ) -> Result<Exit, Failure> {
         match inputs.as_slice() {
             [only] => self.deliver_one(envelope, only).await?,
-            _ => self.deliver_many(envelope, inputs).await,
+            _ => self.deliver_many(envelope, inputs).await?,
         }
         Ok(self.worst.1)
     }
@@ -135,12 +135,7 @@ impl<'a> Courier<'a> {
     }
 
     async fn deliver_one(&mut self, envelope: &Envelope, input: &Input) -> Result<(), Failure> {
-        let loading = tokio::select! {
-            biased;
-            () = self.interrupt.wait() => Err(Failure::Data(interrupt::stopped(Stage::Connect))),
-            loaded = input.load(self.rules) => loaded,
-        };
-        let loaded = match loading {
+        let loaded = match self.load(input).await {
             Ok(loaded) => loaded,
             Err(Failure::Data(error)) => {
                 self.report_failure(None, &error);
@@ -151,6 +146,7 @@ impl<'a> Courier<'a> {
         let client = match self.connect().await {
             Ok(client) => client,
             Err(error) => {
+                possible(&error)?;
                 self.report_failure(None, &error);
                 return Ok(());
             }
@@ -174,7 +170,11 @@ impl<'a> Courier<'a> {
 
     /// Keeps a window of messages on their way, which share round trips. Where a server ends the
     /// connection after some, those that were not begun go by the next one.
-    async fn deliver_many(&mut self, envelope: &Envelope, inputs: Vec<Input>) {
+    async fn deliver_many(
+        &mut self,
+        envelope: &Envelope,
+        inputs: Vec<Input>,
+    ) -> Result<(), Failure> {
         let fresh = |input| Waiting {
             input,
             loaded: None,
@@ -188,7 +188,7 @@ impl<'a> Courier<'a> {
             answered: 0,
         };
         loop {
-            self.launch(&mut run).await;
+            self.launch(&mut run).await?;
             let (Some(flight), Some(client)) = (run.flights.pop_front(), run.client.clone()) else {
                 break;
             };
@@ -197,21 +197,22 @@ impl<'a> Courier<'a> {
         if let Some(client) = run.client {
             let _ = client.close().await;
         }
+        Ok(())
     }
 
     /// Starts messages while there is room for them.
-    async fn launch(&mut self, run: &mut Run<'_>) {
+    async fn launch(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
         run.pick_up_stranded();
         while run.has_room()
             && let Some(next) = run.waiting.pop_front()
         {
             if self.interrupt.is_pressed() {
                 self.refuse_rest(run, next, &interrupt::stopped(Stage::Mail));
-                return;
+                return Ok(());
             }
             let loaded = match next.loaded {
                 Some(loaded) => loaded,
-                None => match next.input.load(self.rules).await {
+                None => match self.load(&next.input).await {
                     Ok(loaded) => loaded,
                     Err(failure) => {
                         self.report_unloadable(&next.input, &failure);
@@ -227,12 +228,13 @@ impl<'a> Courier<'a> {
                         run.client.insert(client).clone()
                     }
                     Err(error) => {
+                        possible(&error)?;
                         let next = Waiting {
                             input: next.input,
                             loaded: None,
                         };
                         self.refuse_rest(run, next, &error);
-                        return;
+                        return Ok(());
                     }
                 },
             };
@@ -249,7 +251,7 @@ impl<'a> Courier<'a> {
                         input: next.input,
                         loaded: Some(stream),
                     });
-                    return;
+                    return Ok(());
                 }
             };
             run.flights.push_back(Flight {
@@ -257,6 +259,16 @@ impl<'a> Courier<'a> {
                 sending,
                 begun: Instant::now(),
             });
+        }
+        Ok(())
+    }
+
+    /// Reads and scans a message; Ctrl-C ends the wait for it.
+    async fn load(&mut self, input: &Input) -> Result<Loaded, Failure> {
+        tokio::select! {
+            biased;
+            () = self.interrupt.wait() => Err(Failure::Data(interrupt::stopped(Stage::Connect))),
+            loaded = input.load(self.rules) => loaded,
         }
     }
 
@@ -301,7 +313,12 @@ impl<'a> Courier<'a> {
         self.server.address = connecting.peer_addr();
         let client = tokio::select! {
             biased;
-            () = self.interrupt.wait() => Err(interrupt::stopped(Stage::Connect)),
+            () = self.interrupt.wait() => {
+                connecting.abort();
+                (&mut connecting)
+                    .await
+                    .map_err(|error| interrupt::stopped(error.stage()))
+            }
             client = &mut connecting => client,
         };
         self.server.session = connecting.session();
@@ -423,9 +440,26 @@ impl Run<'_> {
     }
 }
 
+/// Whether the connection was at least tried.
+///
+/// # Errors
+/// Options that no connection can be made with: there is nothing to report of a server.
+fn possible(error: &Error) -> Result<(), Failure> {
+    let not_tried = matches!(error.stage(), Stage::Resolve | Stage::Connect);
+    match error.category() == Category::Usage && not_tried {
+        true => Err(Failure::usage(error.message())),
+        false => Ok(()),
+    }
+}
+
 /// Whether the connection ended before the message had its turn, so that it can go by another one.
 fn was_never_begun(outcome: &Outcome) -> bool {
     outcome.verdicts().iter().all(|verdict| match verdict {
+        // RFC 5321 §3.8: the server closes, whatever the command was.
+        Verdict::Refused {
+            stage: Stage::Mail,
+            reply,
+        } => reply.code().number() == 421,
         Verdict::NotSent(error) => match error.category() {
             Category::ConnectionLost | Category::Temporary => true,
             Category::Dns

@@ -64,8 +64,7 @@ impl Input {
                 inputs.push(Self::Stdin);
                 continue;
             }
-            // So that a name that is wrong is known before anything is sent.
-            open(path).await?;
+            look_for(path).await?;
             inputs.push(Self::File(path.clone()));
         }
         Ok(inputs)
@@ -195,6 +194,17 @@ async fn compose(
             "Take it out: what a header holds must stay in one line.",
         )
     })
+}
+
+/// So that a name that is wrong is known before anything is sent. A pipe is not opened: its writer
+/// would take that for its only reader.
+async fn look_for(path: &Path) -> Result<(), Failure> {
+    let metadata = tokio::fs::metadata(path).await;
+    let metadata = metadata.map_err(|error| Failure::unreadable(path, &error))?;
+    if metadata.is_file() || metadata.is_dir() {
+        open(path).await?;
+    }
+    Ok(())
 }
 
 /// The file, and its size where it is a regular one that can be read twice.

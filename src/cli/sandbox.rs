@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use super::args::SandboxArguments;
 use super::exit::Exit;
@@ -32,10 +33,12 @@ pub(crate) async fn run(arguments: SandboxArguments) -> Result<Exit, Failure> {
     let screen = Screen {
         ink: Ink::for_stream(&io::stdout()),
     };
+    // One for all turns of the loop: in between nobody would hear the signal.
+    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             biased;
-            stop = tokio::signal::ctrl_c() => {
+            stop = &mut stop => {
                 return match stop {
                     Ok(()) => Ok(Exit::Done),
                     Err(error) => Err(Failure::Internal(format!("no signals: {error}"))),

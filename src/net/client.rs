@@ -18,7 +18,7 @@ use super::shared::{Departure, Life, Owner, Standing, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
-use crate::proto::session::{Session, TransportError, TransportErrorKind};
+use crate::proto::session::Session;
 use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, TransactionId, Verdict};
 
 /// A connection that is ready to send messages.
@@ -238,13 +238,7 @@ impl Client {
     /// Ends the connection at once, without QUIT. Each [`Delivery`] still resolves: a message whose
     /// end was sent, and not answered, is in doubt.
     pub fn abort(&self) {
-        let cause = TransportError::new(
-            TransportErrorKind::Lost,
-            "this side ended the connection before the dialogue was over",
-        );
-        self.owner
-            .shared
-            .change(|state| state.connection.failed(cause, now()));
+        self.owner.shared.abort();
     }
 
     /// The facts of the session: greeting, offers, TLS and log-in.
@@ -327,6 +321,11 @@ impl Connecting {
     /// Counters of the connection.
     pub fn stats(&self) -> Stats {
         self.owner.shared.lock().connection.stats()
+    }
+
+    /// Gives up: awaited by reference, it then says at which stage that was.
+    pub fn abort(&self) {
+        self.owner.shared.abort();
     }
 
     /// The address of the server; `None` on a stream that the caller brought.

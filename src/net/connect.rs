@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::config::ClientConfig;
 use super::resolve::{resolve, timed_out};
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::config::Security;
 
 /// Resolves the host and connects, within the configured time. TCP_NODELAY is set before the first
 /// octet: a message must not wait for the acknowledgement of what was sent before it.
@@ -162,7 +163,9 @@ async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
     };
     socket.set_nodelay(true)?;
     if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket
+            .bind(SocketAddr::new(source, 0))
+            .map_err(|error| unbound(source, &error))?;
     }
     socket.connect(address).await
 }
@@ -172,11 +175,22 @@ fn failure(
     failures: &[(SocketAddr, io::Error)],
     unanswered: &[SocketAddr],
 ) -> Error {
-    let silent = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    let answered = failures.iter().any(|(_, error)| !silent(error));
-    let (category, party) = match (unanswered.is_empty(), answered) {
-        (true, true) => (Category::ConnectionRefused, Party::Server),
-        (true, false) | (false, _) => (Category::ConnectionTimeout, Party::Network),
+    let all = |kind| {
+        let mut kinds = failures.iter().map(|(_, error)| error.kind());
+        unanswered.is_empty() && kinds.all(|found| found == kind)
+    };
+    let (category, stage, party) = if all(io::ErrorKind::ConnectionReset) {
+        // It was connected, and reset before this side could look.
+        match config.session.security {
+            Security::Implicit => (Category::Tls, Stage::Handshake, Party::Server),
+            Security::StartTls | Security::Opportunistic | Security::Plaintext => {
+                (Category::ConnectionLost, Stage::Greeting, Party::Network)
+            }
+        }
+    } else if unanswered.is_empty() && !all(io::ErrorKind::TimedOut) {
+        (Category::ConnectionRefused, Stage::Connect, Party::Server)
+    } else {
+        (Category::ConnectionTimeout, Stage::Connect, Party::Network)
     };
     let mut message = format!("no connection to {} on port {}", config.host, config.port);
     let mut separator = ": ";
@@ -192,7 +206,7 @@ fn failure(
         );
         separator = "; ";
     }
-    let error = Error::new(category, Stage::Connect, party, message).with_hint(hint(config.port));
+    let error = Error::new(category, stage, party, message).with_hint(hint(config.port));
     match failures.last() {
         Some((_, last)) => error.with_source(Arc::new(io::Error::new(last.kind(), describe(last)))),
         None => error,
@@ -202,14 +216,24 @@ fn failure(
 fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
         io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
         io::ErrorKind::TimedOut => "no answer".to_owned(),
-        io::ErrorKind::AddrNotAvailable => {
-            "the source address is not one of this machine".to_owned()
-        }
         _ => error.to_string(),
     }
+}
+
+/// The source address cannot be used. (Without one the same kind of error means that there is no
+/// way to the server, as with IPv6 switched off.)
+fn unbound(source: IpAddr, error: &io::Error) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!("the source address {source} is not one of this machine")
+        }
+        _ => format!("the source address {source} cannot be used: {error}"),
+    };
+    io::Error::new(error.kind(), message)
 }
 
 fn hint(port: u16) -> &'static str {
@@ -253,6 +277,93 @@ mod tests {
         let expected = ["::1", "192.0.2.1", "::2", "::3"].map(address).to_vec();
         assert_eq!(interleave(addresses), expected);
         assert_eq!(interleave(Vec::new()), Vec::new());
+    }
+
+    #[test]
+    fn what_the_attempts_came_to_decides_category_and_stage() {
+        let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
+        let implicit = Security::Implicit;
+        let clear = Security::Plaintext;
+        for (security, failures, unanswered, category, stage) in [
+            (
+                clear,
+                &[io::ErrorKind::ConnectionRefused][..],
+                &[][..],
+                Category::ConnectionRefused,
+                Stage::Connect,
+            ),
+            (
+                clear,
+                &[
+                    io::ErrorKind::ConnectionReset,
+                    io::ErrorKind::ConnectionReset,
+                ],
+                &[],
+                Category::ConnectionLost,
+                Stage::Greeting,
+            ),
+            (
+                implicit,
+                &[io::ErrorKind::ConnectionReset],
+                &[],
+                Category::Tls,
+                Stage::Handshake,
+            ),
+            (
+                clear,
+                &[
+                    io::ErrorKind::ConnectionReset,
+                    io::ErrorKind::ConnectionRefused,
+                ],
+                &[],
+                Category::ConnectionRefused,
+                Stage::Connect,
+            ),
+            (
+                clear,
+                &[io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused],
+                &[],
+                Category::ConnectionRefused,
+                Stage::Connect,
+            ),
+            (
+                clear,
+                &[io::ErrorKind::TimedOut],
+                &[],
+                Category::ConnectionTimeout,
+                Stage::Connect,
+            ),
+            (
+                clear,
+                &[],
+                &[two],
+                Category::ConnectionTimeout,
+                Stage::Connect,
+            ),
+            (
+                clear,
+                &[io::ErrorKind::ConnectionReset],
+                &[two],
+                Category::ConnectionTimeout,
+                Stage::Connect,
+            ),
+        ] {
+            let config = ClientConfig::new("mx.example.org", security);
+            let failures: Vec<_> = failures.iter().map(|kind| (one, (*kind).into())).collect();
+            let error = failure(&config, &failures, unanswered);
+            let found = (error.category(), error.stage());
+            assert_eq!(found, (category, stage), "{failures:?} {unanswered:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_source_address_that_was_given_is_blamed() {
+        let foreign: IpAddr = "192.0.2.1".parse().unwrap();
+        let error = open(address("127.0.0.1"), Some(foreign)).await.unwrap_err();
+        let found = describe(&error);
+        assert!(found.contains("the source address 192.0.2.1"), "{found}");
+        let found = describe(&io::ErrorKind::AddrNotAvailable.into());
+        assert!(!found.contains("source"), "{found}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -306,7 +417,7 @@ mod tests {
         let addresses = ["::1", "192.0.2.1"].map(address).to_vec();
         let mut race = Race::new(addresses, |_| async { Err::<(), _>(refused()) });
         assert_eq!(race.run().await, None);
-        let config = ClientConfig::new("mx.example.org", crate::Security::StartTls);
+        let config = ClientConfig::new("mx.example.org", Security::StartTls);
         let error = failure(&config, &race.failures, &[]);
         assert_eq!(error.category(), Category::ConnectionRefused);
         assert_eq!(error.stage(), Stage::Connect);
@@ -326,7 +437,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let config = ClientConfig::new("127.0.0.1", crate::Security::StartTls).with_port(port);
+        let config = ClientConfig::new("127.0.0.1", Security::StartTls).with_port(port);
         let error = dial(&config).await.unwrap_err();
         assert_eq!(error.category(), Category::ConnectionRefused);
         assert!(error.hint().is_some());
@@ -334,7 +445,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_address_of_another_family_is_the_callers_mistake() {
-        let config = ClientConfig::new("127.0.0.1", crate::Security::StartTls)
+        let config = ClientConfig::new("127.0.0.1", Security::StartTls)
             .with_source_address("::1".parse().unwrap());
         let error = dial(&config).await.unwrap_err();
         assert_eq!(error.category(), Category::Usage);

@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
@@ -457,8 +458,10 @@ impl Timer {
         if armed && sleep.deadline().into_std() > now {
             return Poll::Pending;
         }
+        // A task without budget left would be told to come again, and the timer know nothing of it.
+        let mut poll = |sleep: &mut Pin<Box<Sleep>>| pin!(unconstrained(sleep)).poll(cx);
         // An earlier deadline than is due: once it has passed, the timer moves on to the real one.
-        while sleep.as_mut().poll(cx).is_ready() {
+        while poll(sleep).is_ready() {
             if sleep.deadline() >= deadline {
                 return Poll::Ready(());
             }

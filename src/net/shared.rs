@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::connection::Connection;
-use crate::proto::session::Session;
+use crate::proto::session::{Session, TransportError, TransportErrorKind};
 use crate::proto::transaction::{Body, Envelope, Outcome, SubmitProblem, TransactionId, Verdict};
 
 /// The engine, and who waits for it. Wakers are called when the lock is free again, so that a woken
@@ -124,6 +124,15 @@ impl Shared {
             driver.wake();
         }
         result
+    }
+
+    /// Ends the connection at once.
+    pub(super) fn abort(&self) {
+        let cause = TransportError::new(
+            TransportErrorKind::Lost,
+            "this side ended the connection before the dialogue was over",
+        );
+        self.change(|state| state.connection.failed(cause, now()));
     }
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {

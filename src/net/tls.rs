@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::rustls;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::{Hash, HashAlgorithm};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{CertificateError, RootCertStore};
 
 use super::verify;
 use crate::error::{Category, Error, Party, Stage};
@@ -43,10 +43,10 @@ impl TlsOptions {
         let mut roots = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate =
-                certificate.map_err(|error| TlsConfigError::Pem(error.to_string()))?;
+                certificate.map_err(|error| TlsConfigError::Pem(pem_problem(&error)))?;
             RootCertStore::empty()
                 .add(certificate.clone())
-                .map_err(|error| TlsConfigError::Certificate(error.to_string()))?;
+                .map_err(|error| TlsConfigError::Certificate(certificate_problem(&error)))?;
             roots.push(certificate);
         }
         if roots.is_empty() {
@@ -229,6 +229,24 @@ fn load_native_roots() -> RootCertStore {
 fn webpki_roots() -> RootCertStore {
     RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    }
+}
+
+/// What is wrong with a PEM text; the error itself shows lines as lists of numbers.
+fn pem_problem(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a certificate in it has no end".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a line '-----BEGIN' is malformed".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn certificate_problem(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            "it is malformed".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

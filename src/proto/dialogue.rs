@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use super::command::MASK;
-use super::reply::{Reply, push_printable};
+use super::grammar;
+use super::reply::{Reply, Statuses, push_printable};
 use super::sasl::Credentials;
 
 /// Sees every line of a dialogue, and what else happened to the connection.
@@ -64,18 +65,17 @@ impl Dialogue {
 
     /// A line that was queued, CRLF and all.
     pub(crate) fn client(&mut self, line: &[u8], now: Instant) {
-        let line = line.trim_ascii_end();
         self.recent.push(Side::Client, line);
         if let Some(observer) = &mut self.observer {
-            observer.observe(Entry::Client(&printable(line)), now);
+            observer.observe(Entry::Client(&printable(line.trim_ascii_end())), now);
         }
     }
 
     /// A reply that came.
     pub(crate) fn server(&mut self, reply: &Reply, now: Instant) {
-        for line in reply.whole_lines() {
-            self.recent.push(Side::Server, line);
-            if let Some(observer) = &mut self.observer {
+        self.recent.push(Side::Server, reply.raw());
+        if let Some(observer) = &mut self.observer {
+            for line in reply.whole_lines() {
                 observer.observe(Entry::Server(&printable(line)), now);
             }
         }
@@ -107,17 +107,19 @@ impl Dialogue {
         }
         let mut raw = BytesMut::with_capacity(reply.raw().len());
         for line in reply.raw().split_inclusive(|&b| b == b'\n') {
-            let (code, text) = line.split_at(line.len().min(4));
-            raw.extend_from_slice(code);
+            // Neither code nor status is text, whatever the secret is.
+            let text = line.get(4..).unwrap_or_default();
+            let text = grammar::enhanced_code(text).map_or(text, |(_, rest)| rest);
+            raw.extend_from_slice(&line[..line.len() - text.len()]);
             raw.extend_from_slice(self.masked(text).as_deref().unwrap_or(text));
         }
-        Reply::new(reply.code(), reply.enhanced(), raw.freeze())
+        Reply::new(reply.code(), reply.statuses(), raw.freeze())
     }
 
     /// The reply without its text: a SASL challenge.
     pub(crate) fn mask_all(reply: &Reply) -> Reply {
         let raw = format!("{} {MASK}\r\n", reply.code());
-        Reply::new(reply.code(), None, Bytes::from(raw))
+        Reply::new(reply.code(), Statuses::Ignore, Bytes::from(raw))
     }
 
     /// The end of the dialogue, as lines.
@@ -146,10 +148,10 @@ impl Dialogue {
     }
 }
 
-/// The last lines of a dialogue. Kept as octets, because nearly all of them are never read.
+/// The end of a dialogue. Kept as the octets it was, because nearly all of it is never read.
 #[derive(Default)]
 struct Recent {
-    /// Side, length, octets; and so on.
+    /// Side, length in two octets, octets; and so on.
     records: Vec<u8>,
 }
 
@@ -160,21 +162,22 @@ enum Side {
 }
 
 impl Recent {
-    fn push(&mut self, side: Side, line: &[u8]) {
-        let line = &line[..line.len().min(LINE)];
-        if self.records.len() + line.len() + 2 > RECENT {
+    fn push(&mut self, side: Side, octets: &[u8]) {
+        let octets = &octets[..octets.len().min(RECORD)];
+        if self.records.len() + octets.len() + HEAD > RECENT {
             self.forget_half();
         }
-        // `LINE` is below 256.
-        self.records
-            .extend_from_slice(&[side as u8, line.len() as u8]);
-        self.records.extend_from_slice(line);
+        let [high, low] = (octets.len() as u16).to_be_bytes();
+        self.records.extend_from_slice(&[side as u8, high, low]);
+        self.records.extend_from_slice(octets);
     }
 
     fn forget_half(&mut self) {
         let mut from = 0;
-        while from < RECENT / 2 && from + 1 < self.records.len() {
-            from += 2 + usize::from(self.records[from + 1]);
+        while from < RECENT / 2
+            && let Some([_, high, low]) = self.records.get(from..from + HEAD)
+        {
+            from += HEAD + usize::from(u16::from_be_bytes([*high, *low]));
         }
         self.records.drain(..from.min(self.records.len()));
     }
@@ -182,12 +185,15 @@ impl Recent {
     fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.records.len() * 2);
         let mut rest = &self.records[..];
-        while let [side, length, after @ ..] = rest {
-            let (line, after) = after.split_at(after.len().min(usize::from(*length)));
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "{}: ", char::from(*side));
-            push_printable(&mut text, line);
-            text.push('\n');
+        while let [side, high, low, after @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let (octets, after) = after.split_at(after.len().min(length));
+            for line in octets.trim_ascii_end().split(|&octet| octet == b'\n') {
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{}: ", char::from(*side));
+                push_printable(&mut text, line.strip_suffix(b"\r").unwrap_or(line));
+                text.push('\n');
+            }
             rest = after;
         }
         text
@@ -200,8 +206,15 @@ fn printable(line: &[u8]) -> String {
     text
 }
 
-/// Octets kept of one line.
+/// Octets shown of what is no reply.
 const LINE: usize = 200;
+
+/// Octets kept of one command or reply, so that half of the dialogue has room for it; below 65,536,
+/// for its length has two octets.
+const RECORD: usize = RECENT / 2 - HEAD;
+
+/// Octets before those of a record: side and length.
+const HEAD: usize = 3;
 
 /// Octets kept of the dialogue.
 const RECENT: usize = 1024;
@@ -214,7 +227,7 @@ mod tests {
     fn reply(raw: &'static str) -> Reply {
         Reply::new(
             Code::new(535).unwrap(),
-            None,
+            Statuses::Read,
             Bytes::from_static(raw.as_bytes()),
         )
     }
@@ -225,6 +238,9 @@ mod tests {
         dialogue.hide(&Credentials::password("alice", "5 tables").unwrap());
         let masked = dialogue.mask(reply("535-no 5 tables, 5 tables\r\n535 NSB0YWJsZXM=\r\n"));
         assert_eq!(masked.text(), "no ****, **** ****");
+        dialogue.hide_octets(b"5.7");
+        let masked = dialogue.mask(reply("535 5.7.8 not 5.7\r\n"));
+        assert_eq!(masked.to_string(), "535 5.7.8 not ****");
         let untouched = dialogue.mask(reply("535 no\r\n"));
         assert_eq!(untouched.text(), "no");
     }
@@ -237,7 +253,8 @@ mod tests {
             recent.push(Side::Server, &[b'x'; 500]);
             assert!(recent.records.len() <= RECENT);
         }
+        recent.push(Side::Server, b"250-a\r\n250 x\r\n");
         let text = recent.to_text();
-        assert!(text.contains("C: NOOP 999\n") && text.ends_with("x\n"));
+        assert!(text.contains("C: NOOP 999\n") && text.ends_with("S: 250-a\nS: 250 x\n"));
     }
 }

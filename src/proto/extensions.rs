@@ -83,7 +83,8 @@ impl Extensions {
 #[cfg(test)]
 mod tests {
     use super::super::config::Limits;
-    use super::super::framing::{Framing, Statuses};
+    use super::super::framing::Framing;
+    use super::super::reply::Statuses;
     use super::*;
 
     fn extensions(reply: &[u8]) -> Extensions {

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::config::Limits;
 use super::grammar::{self, ReplyLine};
-use super::reply::{Code, Reply};
+use super::reply::{Code, Reply, Statuses};
 
 /// Collects octets until they are replies.
 #[derive(Debug)]
@@ -86,15 +86,7 @@ impl Framing {
     fn take(&mut self, code: Code, statuses: Statuses) -> Reply {
         let raw = self.buffer.split_to(self.searched).freeze();
         (self.lines, self.searched, self.code) = (0, 0, None);
-        let enhanced = match statuses {
-            Statuses::Read => raw
-                .get(4..)
-                .and_then(grammar::enhanced_code)
-                .map(|(enhanced, _)| enhanced)
-                .filter(|enhanced| u16::from(enhanced.class()) == code.number() / 100),
-            Statuses::Ignore => None,
-        };
-        Reply::new(code, enhanced, raw)
+        Reply::new(code, statuses, raw)
     }
 
     fn check_unfinished(&self) -> Result<(), FramingError> {
@@ -106,14 +98,6 @@ impl Framing {
             Ok(())
         }
     }
-}
-
-/// Whether enhanced status codes are looked for: the greeting and the reply to EHLO have none
-/// (RFC 2034 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Statuses {
-    Read,
-    Ignore,
 }
 
 /// Why octets are no reply.

@@ -11,9 +11,8 @@ use super::command::{COMMAND_LINE, Chunk, Command};
 use super::config::Config;
 use super::dialogue::Dialogue;
 use super::event::{Event, Stats};
-use super::framing::Statuses;
 use super::output::Output;
-use super::reply::{Code, EnhancedCode, Reply};
+use super::reply::{Code, Reply, Statuses};
 use super::transaction::TransactionId;
 use crate::error::{Category, Error, Party, Progress, Stage};
 
@@ -47,7 +46,7 @@ pub(crate) struct Link {
 /// The last reply, copied: a share of it would keep the receive buffer from being reused.
 #[derive(Default)]
 struct LastReply {
-    head: Option<(Code, Option<EnhancedCode>)>,
+    head: Option<(Code, Statuses)>,
     raw: Vec<u8>,
 }
 
@@ -63,10 +62,10 @@ pub(crate) struct Expected {
 
 impl LastReply {
     fn to_reply(&self) -> Option<Reply> {
-        let (code, enhanced) = self.head?;
+        let (code, statuses) = self.head?;
         Some(Reply::new(
             code,
-            enhanced,
+            statuses,
             Bytes::copy_from_slice(&self.raw),
         ))
     }
@@ -284,7 +283,7 @@ impl Link {
         self.heard_at = Some(now);
         self.replies += 1;
         self.dialogue.server(reply, now);
-        self.last_reply.head = Some((reply.code(), reply.enhanced()));
+        self.last_reply.head = Some((reply.code(), reply.statuses()));
         self.last_reply.raw.clear();
         self.last_reply.raw.extend_from_slice(reply.raw());
     }

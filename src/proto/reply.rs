@@ -12,16 +12,24 @@ use memchr::memchr;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     code: Code,
-    enhanced: Option<EnhancedCode>,
+    statuses: Statuses,
     raw: Bytes,
+}
+
+/// Whether enhanced status codes are looked for: the greeting and the reply to EHLO have none
+/// (RFC 2034 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statuses {
+    Read,
+    Ignore,
 }
 
 impl Reply {
     /// `raw` holds complete lines whose form and codes the framing has checked.
-    pub(crate) fn new(code: Code, enhanced: Option<EnhancedCode>, raw: Bytes) -> Self {
+    pub(crate) fn new(code: Code, statuses: Statuses, raw: Bytes) -> Self {
         Self {
             code,
-            enhanced,
+            statuses,
             raw,
         }
     }
@@ -34,7 +42,13 @@ impl Reply {
     /// The enhanced status code (RFC 2034), where the server gave one whose class agrees with the
     /// code. Never set for a greeting or an EHLO reply.
     pub fn enhanced(&self) -> Option<EnhancedCode> {
-        self.enhanced
+        match self.statuses {
+            Statuses::Read => {
+                let (enhanced, _) = super::grammar::enhanced_code(self.raw.get(4..)?)?;
+                (u16::from(enhanced.class()) == self.code.number() / 100).then_some(enhanced)
+            }
+            Statuses::Ignore => None,
+        }
     }
 
     /// The text of each line, without its code and line end, as the server sent it.
@@ -47,8 +61,9 @@ impl Reply {
     /// (RFC 2034 repeats it), control characters and what is not UTF-8 replaced.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.raw.len());
+        let enhanced = self.enhanced();
         for line in self.lines() {
-            let line = match self.enhanced {
+            let line = match enhanced {
                 Some(_) => strip_enhanced(line),
                 None => line,
             };
@@ -76,6 +91,11 @@ impl Reply {
         })
     }
 
+    /// Whether its enhanced status codes count.
+    pub(crate) fn statuses(&self) -> Statuses {
+        self.statuses
+    }
+
     /// The octets as they came, line ends included.
     pub(crate) fn raw(&self) -> &Bytes {
         &self.raw
@@ -85,7 +105,7 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
-        if let Some(enhanced) = self.enhanced {
+        if let Some(enhanced) = self.enhanced() {
             write!(f, " {enhanced}")?;
         }
         let text = self.text();

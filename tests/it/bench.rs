@@ -150,6 +150,10 @@ impl Bench {
             Action::Wait(time) => self.wait(*time),
         }
         self.listen();
+        if self.is_stuck() {
+            self.problems
+                .push(format!("nothing can go on behind {action:?}"));
+        }
     }
 
     /// As [`Self::act`], but what the server says arrives in pieces.
@@ -297,6 +301,15 @@ impl Bench {
         while let Some(event) = self.connection.poll_event() {
             self.events.push(event);
         }
+    }
+
+    /// Whether something is owed, but nobody is waited for: neither peer, nor transport, nor caller.
+    fn is_stuck(&mut self) -> bool {
+        let finished = self.positions(|event| matches!(event, Event::Finished { .. }));
+        finished.len() < self.submitted.len()
+            && !self.is_closed()
+            && self.connection.poll_timeout().is_none()
+            && self.connection.body_writer().is_none()
     }
 
     fn wait(&mut self, time: Duration) {

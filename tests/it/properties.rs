@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::proto::{Config, PlaintextAuth, Timeouts};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
@@ -360,7 +360,7 @@ fn plausible() -> impl Strategy<Value = Action> {
         1 => Just(Action::Finish),
         1 => (0_usize..4).prop_map(Action::Cancel),
         1 => (0_u64..100).prop_map(|seconds| Action::Wait(Duration::from_secs(seconds))),
-        1 => select(vec![Action::Quit, Action::Receive(b"421 bye\r\n".to_vec())]),
+        1 => select(vec![Action::Quit, Action::Abandon, Action::Receive(b"421 bye\r\n".to_vec())]),
     ]
 }
 

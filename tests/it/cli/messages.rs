@@ -1,12 +1,13 @@
 //! Messages from files, from standard input, and several at a time.
 
 use std::process::Stdio;
+use std::time::Duration;
 
-use ehlo::sandbox::Options;
+use ehlo::sandbox::{Happening, Options, Sandbox};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use super::{FROM_TO, Run, Server, command, ehlo, text};
+use super::{FROM_TO, Run, Server, command, ehlo, interrupt, text};
 
 #[tokio::test]
 async fn a_message_file_arrives_octet_for_octet() {
@@ -43,6 +44,52 @@ async fn a_message_comes_from_standard_input_too() {
     assert_eq!(run.code, 0, "{}", run.all());
     let received = server.sandbox.received();
     assert_eq!(received[0].content.as_ref(), b"Subject: x\r\n\r\nbare\r\n");
+}
+
+#[tokio::test]
+async fn a_message_comes_from_a_named_pipe_which_can_be_opened_only_once() {
+    let server = Server::start(Options::default()).await;
+    let pipe = server.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let message = "Subject: x\r\n\r\nx\r\n";
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || std::fs::write(pipe, message))
+    };
+    let run = server.send_files(&[&text(&pipe)], &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    writer.join().unwrap().unwrap();
+    assert_eq!(server.sandbox.received()[0].content, message);
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_wait_for_a_message_from_standard_input() {
+    let (sandbox, mut happenings) = Sandbox::start_watched(Options::default()).await.unwrap();
+    let server = Server::of(sandbox);
+    let file = server.file("message.eml", "Subject: x\r\n\r\nx\r\n");
+    let mut arguments = server.connection();
+    let messages = ["--message", &file, "--message", "-"];
+    arguments.extend(FROM_TO.iter().chain(&messages).map(ToString::to_string));
+    let mut command = command(&arguments);
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take();
+    while !matches!(happenings.recv().await, Some(Happening::Stored(_))) {}
+    interrupt(&child).await;
+    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+    let run = Run::from_output(output.expect("Ctrl-C is heard").unwrap());
+    assert_eq!(run.code, 75, "{}", run.all());
+    let mut outcomes: Vec<_> = run.documents().iter().map(named_outcome).collect();
+    outcomes.sort();
+    assert_eq!(
+        outcomes,
+        ["- failed".to_owned(), format!("{file} accepted")]
+    );
+    drop(stdin);
 }
 
 #[tokio::test]
@@ -102,6 +149,26 @@ async fn messages_that_were_not_begun_go_by_a_new_connection() {
     assert_eq!(run.documents().len(), 5);
     assert_eq!(server.sandbox.received().len(), 5);
     assert_eq!(server.sandbox.counters().connections, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_with_421_after_some_messages_gets_the_rest_by_a_new_connection() {
+    let server = Server::with_fault("shutdown@mail#3").await;
+    let files: Vec<String> = (0..5)
+        .map(|n| server.file(&format!("{n}.eml"), format!("Subject: {n}\r\n\r\n{n}\r\n")))
+        .collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let run = server.send_files(&names, &[]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert_eq!(server.sandbox.received().len(), 5);
+    assert_eq!(server.sandbox.counters().connections, 2);
+
+    // One that takes nothing is not asked for ever.
+    let server = Server::with_fault("shutdown@mail").await;
+    let files = ["a", "b"].map(|name| server.file(name, "Subject: x\r\n\r\nx\r\n"));
+    let run = server.send_files(&[&files[0], &files[1]], &[]).await;
+    assert_eq!(run.code, 75, "{}", run.all());
+    assert_eq!(run.documents().len(), 2);
 }
 
 #[tokio::test]
@@ -233,4 +300,10 @@ async fn each_of_several_has_a_document_even_where_nothing_could_be_sent() {
         .collect();
     assert_eq!(outcomes, ["failed", "failed"]);
     assert_eq!(refusing.sandbox.counters().connections, 1);
+}
+
+/// The name and the outcome of a document, as one text.
+fn named_outcome(document: &Value) -> String {
+    let text = |field: &str| document[field].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", text("message"), text("outcome"))
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use ehlo::sandbox::{Auth, ClearAuth, Options, TlsMode};
 use tokio::io::AsyncWriteExt;
 
-use super::{FROM_TO, HELLO, Run, SECRET, Server, command, ehlo, text};
+use super::{FROM_TO, HELLO, Run, SECRET, Server, command, ehlo, finished, text};
 
 #[tokio::test]
 async fn tls_from_the_first_octet_and_a_pinned_certificate_are_taken() {
@@ -83,6 +83,45 @@ async fn a_password_in_clear_is_refused_unless_allowed() {
         server.sandbox.received()[0].authenticated.as_deref(),
         Some("jo")
     );
+}
+
+#[tokio::test]
+async fn what_is_longer_than_any_password_is_refused_and_not_cut() {
+    let server = Server::start(Options::default().with_account("jo", SECRET)).await;
+    let file = server.file("password", "x".repeat(64 * 1024 + 1));
+    let arguments = server.arguments(&["--username", "jo", "--password-stdin"]);
+    let mut from_stdin = command(&arguments);
+    from_stdin.stdin(std::fs::File::open(&file).unwrap());
+    let runs = [
+        finished(from_stdin).await,
+        server
+            .send(&["--username", "jo", "--password-file", &file])
+            .await,
+    ];
+    for run in runs {
+        assert_eq!((run.code, run.stdout.as_str()), (64, ""), "{}", run.all());
+        assert!(run.stderr.contains("more than a password"), "{}", run.all());
+    }
+    assert_eq!(server.sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn a_file_without_a_certificate_is_refused_in_words() {
+    let server = Server::start(Options::default()).await;
+    for (text, words) in [
+        ("no certificate", "there is no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n", "has no end"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "malformed",
+        ),
+    ] {
+        let file = server.file("ca.pem", text);
+        let run = server.send(&[]).await;
+        assert_eq!((run.code, run.stdout.as_str()), (64, ""), "{}", run.all());
+        assert!(run.stderr.contains(&file), "{}", run.all());
+        assert!(run.stderr.contains(words), "{}", run.all());
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Options, traces, text for people, the sandbox command, and Ctrl-C.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use ehlo::sandbox::{Act, Contents, Fault, Happening, Line, Options, Sandbox, Step};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::{FROM_TO, HELLO, Run, Server, command, ehlo, interrupt, text};
 
@@ -102,6 +104,16 @@ async fn wrong_use_exits_64_and_prints_no_document() {
         ],
         &["--host", "h", "--text", "x", "--source-address", "here"],
         &["--server", "sandbox:", "--username", "jo", "--text", "x"],
+        &[
+            "--host",
+            "127.0.0.1",
+            "--text",
+            "x",
+            "--source-address",
+            "::1",
+        ],
+        &["--host", "a..b", "--text", "x", "--encryption", "tls"],
+        &["--host", "a..b", "--message", file!(), "--message", file!()],
         &["--host", "h", "--message", "-", "--message", "-"],
         &["--host", "h", "--text", "x", "--connections", "2"],
         &["--host", "h", "--text", "x", "--token-env", "X"],
@@ -254,4 +266,68 @@ async fn ctrl_c_says_what_the_server_has() {
         assert_eq!(run.code, 75, "{step}: {}", run.all());
         assert_eq!(run.json()["recipients"][0]["outcome"], outcome, "{step}");
     }
+}
+
+#[tokio::test]
+async fn ctrl_c_before_the_session_is_ready_names_the_stage() {
+    let options = Options::default().with_fault(Fault::at(Step::Ehlo, Act::Stall));
+    let (sandbox, mut happenings) = Sandbox::start_watched(options).await.unwrap();
+    let server = Server::of(sandbox);
+    let mut command = command(&server.arguments(&[]));
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    loop {
+        match happenings.recv().await.expect("the server runs") {
+            Happening::Line {
+                line: Line::Client(line),
+                ..
+            } if line.starts_with("EHLO") => break,
+            _ => {}
+        }
+    }
+    interrupt(&child).await;
+    let run = Run::from_output(child.wait_with_output().await.unwrap());
+    run.assert_failed(75, "connection-lost", "ehlo");
+    assert!(run.stdout.contains("interrupted"), "{}", run.all());
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_sandbox_even_while_its_output_is_not_read() {
+    let mut command = command(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    output.read_line(&mut first).await.unwrap();
+    let address = first
+        .split_once("smtp://")
+        .and_then(|(_, rest)| rest.split(' ').next())
+        .expect("where it listens");
+    // More than a pipe takes is to be shown, once all of it is answered.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let (reader, mut writer) = client.split();
+    let asked = async {
+        let line = format!("NOOP {}\r\n", "x".repeat(400));
+        writer
+            .write_all(line.repeat(2000).as_bytes())
+            .await
+            .unwrap();
+        writer.write_all(b"QUIT\r\n").await.unwrap();
+    };
+    let answered = async {
+        let mut replies = BufReader::new(reader).lines();
+        while let Some(reply) = replies.next_line().await.unwrap() {
+            if reply.starts_with("221") {
+                break;
+            }
+        }
+    };
+    tokio::join!(asked, answered);
+    interrupt(&child).await;
+    let drained =
+        async { while matches!(output.read_until(b'\n', &mut Vec::new()).await, Ok(1..)) {} };
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::join!(drained, child.wait()).1
+    });
+    let status = ended.await.expect("Ctrl-C is heard").unwrap();
+    assert_eq!(status.code(), Some(0));
 }

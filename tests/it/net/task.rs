@@ -1,5 +1,7 @@
 //! Handles and their ends: dropping, closing, waiting.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +160,25 @@ async fn a_server_that_never_greets_times_out() {
         "{waited:?}"
     );
     drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_had_its_share_of_time_keeps_its_deadlines() {
+    let (_peer, stream) = Peer::pair(4096);
+    let (connecting, mut driver) = Client::undriven(stream, clear(), None).await.unwrap();
+    let mut used_up = false;
+    // What else the task did leaves nothing of tokio's budget for the driver's first turn.
+    let driving = poll_fn(|cx| {
+        while !used_up {
+            used_up = pin!(tokio::task::consume_budget()).poll(cx).is_pending();
+        }
+        Pin::new(&mut driver).poll(cx)
+    });
+    let hour = Duration::from_secs(3600);
+    let (client, ()) = tokio::time::timeout(hour, async { tokio::join!(connecting, driving) })
+        .await
+        .expect("the time for the greeting runs out before that");
+    assert_eq!(client.unwrap_err().stage(), Stage::Greeting);
 }
 
 #[tokio::test(start_paused = true)]
