@@ -118,9 +118,11 @@ pub use net::config::ClientConfig;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;
-pub use proto::params::{Param, ParamError, Params};
+pub use proto::dsn::{EnvelopeId, Notify, Occasion, OriginalRecipient, Return};
+pub use proto::params::{Param, ParamError, Params, Weight};
 pub use proto::reply::{Code, EnhancedCode, Reply};
 pub use proto::sasl::{Credentials, CredentialsError};
+pub use proto::schedule::{DeliverBy, Hold, Late, Priority};
 pub use proto::transaction::{
     Body, Commitment, Encoding, Envelope, Outcome, Recipient, Streamed, Verdict,
 };

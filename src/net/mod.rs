@@ -22,6 +22,7 @@ mod driver;
 #[cfg(feature = "tls")]
 mod handshake;
 mod resolve;
+mod rounds;
 mod shared;
 #[cfg(feature = "tls")]
 mod tls;

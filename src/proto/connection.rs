@@ -279,6 +279,12 @@ impl Connection {
         self.link.stats()
     }
 
+    /// Whether it takes no more transactions.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.pipeline.quit != Quit::No || matches!(self.phase, Phase::Closed(_) | Phase::Ending(_))
+    }
+
     fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))
     }
@@ -369,10 +375,8 @@ impl Connection {
             return;
         };
         let config = &self.link.config;
-        self.pipeline.ready(
-            Offers::new(session.extensions(), config),
-            config.behind_message,
-        );
+        self.pipeline
+            .ready(Offers::new(&session, config), config.behind_message);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);
     }

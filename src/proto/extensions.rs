@@ -2,8 +2,10 @@
 //! and as it came for everything else.
 
 use super::grammar;
+use super::limits::ServerLimits;
 use super::reply::Reply;
 use super::sasl::MechanismName;
+use super::schedule::is_utc_time;
 
 /// The offers of the last EHLO reply. Nothing is lost: unknown keywords, their parameters, order and
 /// repeats are kept.
@@ -54,6 +56,35 @@ impl Extensions {
             .filter_map(|name| str::from_utf8(name).ok()?.parse().ok())
     }
 
+    /// The limits that the server states (RFC 9422).
+    pub fn limits(&self) -> ServerLimits {
+        ServerLimits::of(self)
+    }
+
+    /// The least time of delivery in seconds with which a message may be marked to be returned
+    /// (RFC 2852 §4); `None` where none is stated.
+    pub fn least_deliver_by(&self) -> Option<u32> {
+        number(self.parameters("DELIVERBY")?)
+    }
+
+    /// The longest time in seconds for which the server holds a message (RFC 4865 §4); `None` where
+    /// none is stated.
+    pub fn longest_hold(&self) -> Option<u32> {
+        number(self.future_release()?.next()?)
+    }
+
+    /// The latest time until which the server holds a message, as `2030-01-31T09:00:00Z`
+    /// (RFC 4865 §4); `None` where none is stated.
+    pub fn latest_hold(&self) -> Option<&str> {
+        let time = str::from_utf8(self.future_release()?.nth(1)?).ok()?;
+        is_utc_time(time).then_some(time)
+    }
+
+    fn future_release(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let words = self.parameters("FUTURERELEASE")?;
+        Some(words.split(|&b| b == b' ').filter(|word| !word.is_empty()))
+    }
+
     fn with_keyword(&self, keyword: &str) -> impl Iterator<Item = &[u8]> {
         self.offered()
             .filter(move |(_, offered, _)| offered.eq_ignore_ascii_case(keyword.as_bytes()))
@@ -78,6 +109,12 @@ impl Extensions {
                 })
             })
     }
+}
+
+/// A number of one to nine digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    let valid = digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| valid)?.parse().ok()
 }
 
 #[cfg(test)]
