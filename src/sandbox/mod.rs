@@ -77,6 +77,7 @@ mod fault;
 mod listen;
 mod login;
 mod options;
+mod parameters;
 mod plan;
 mod received;
 pub mod script;

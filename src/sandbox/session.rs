@@ -38,6 +38,8 @@ pub struct Session {
     terms: Terms,
     authenticated: Option<String>,
     transaction: Option<Transaction>,
+    /// MAIL commands that were well-formed and in turn.
+    mails: usize,
     /// The start of a line whose end has not come.
     input: BytesMut,
     voice: Voice,
@@ -170,6 +172,7 @@ impl Session {
             phase: Phase::Command,
             authenticated: None,
             transaction: None,
+            mails: 0,
             input: BytesMut::new(),
             messages: VecDeque::new(),
             tally: Tally::default(),
@@ -409,6 +412,12 @@ impl Session {
             Ok(declared) => declared,
             Err(refusal) => return self.voice.write(refusal),
         };
+        self.mails += 1;
+        let limit = self.plan.options().message_limit;
+        if limit.is_some_and(|limit| self.mails > limit) {
+            self.say(421, "4.7.0", "too many messages, closing");
+            return self.end(Action::Close);
+        }
         if self.respond(Step::Mail, path, Usual::Line(250, "2.1.0", "sender ok")) == Course::Took {
             let contents = self.plan.options().contents;
             let content = Content::new(contents, declared.size, self.terms.size_limit());
@@ -424,8 +433,8 @@ impl Session {
         if transaction.progress != Progress::Envelope {
             return self.say(503, "5.5.1", "the message has begun");
         }
-        if !parameters.is_empty() {
-            return self.say(555, "5.5.4", "unknown parameter");
+        if let Err(refusal) = self.terms.permitted().check_rcpt(parameters) {
+            return self.voice.write(refusal);
         }
         if limit.is_some_and(|limit| transaction.recipients.len() >= limit) {
             return self.say(452, "4.5.3", "too many recipients");
@@ -437,7 +446,7 @@ impl Session {
         if self.respond(Step::Rcpt, path, usual) == Course::Took
             && let Some(transaction) = &mut self.transaction
         {
-            transaction.recipients.push(path.to_owned());
+            transaction.add(path, parameters);
         }
     }
 
