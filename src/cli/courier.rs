@@ -353,6 +353,7 @@ impl<'a> Courier<'a> {
                 .map(interrupt::explained)
                 .collect(),
         )
+        .with_notices(outcome.notices().to_vec())
     }
 
     fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
@@ -391,6 +392,12 @@ impl<'a> Courier<'a> {
     }
 
     fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
+        for notice in outcome.notices() {
+            match &message {
+                Some(name) => terminal::warn(format_args!("{name}: {notice}")),
+                None => terminal::warn(notice),
+            }
+        }
         let recipients = self.arguments.envelope.to.iter().cloned();
         let report = Report {
             message,
