@@ -54,6 +54,11 @@ impl Error {
     }
 
     /// With what to do next, as one sentence.
+    /// As one of another stage.
+    pub(crate) fn at(self, stage: Stage) -> Self {
+        self.change(|inner| inner.stage = stage)
+    }
+
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.change(|inner| inner.hint = Some(hint.into()))
     }

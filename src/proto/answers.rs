@@ -8,7 +8,7 @@ use super::event::Event;
 use super::link::{Expect, Link};
 use super::notice::Notice;
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
-use super::pipeline::{Flow, Pipeline, find};
+use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, find};
 use super::preflight::Way;
 use super::reply::{Class, Reply};
 use super::transaction::{TransactionId, Verdict};
@@ -74,10 +74,16 @@ impl Pipeline {
             Class::Intermediate => Flow::Close(unexpected(Stage::Mail, "250", reply, link)),
             Class::Transient | Class::Permanent => {
                 if refused_for_place {
-                    self.behind = BehindMessage::Wait;
+                    match self.last_message {
+                        LastMessage::Closed => self.behind = BehindMessage::Wait,
+                        LastMessage::Refused => self.overlap = Overlap::Paused,
+                    }
                 }
                 match transaction.fate {
-                    Fate::Open if refused_for_place => transaction.restart_later(),
+                    Fate::Open if refused_for_place => {
+                        transaction.restart_later();
+                        self.restarting += 1;
+                    }
                     Fate::Open => {
                         transaction.refuse(Stage::Mail, &reply);
                         transaction.stop_envelope();
@@ -192,13 +198,10 @@ impl Pipeline {
         transaction.body_replies += 1;
         if self.offers.protocol == Protocol::Lmtp {
             let more = transaction.body_replies < transaction.accepted;
-            if let Some(index) = transaction.answer_next(&reply) {
-                link.events.push_back(Event::Recipient {
-                    id,
-                    index,
-                    stage: Stage::Body,
-                    reply,
-                });
+            let misunderstood = misunderstood(transaction.way, &reply, link);
+            transaction.answer_next(reply, link);
+            if let Some(error) = misunderstood {
+                return Flow::Close(error);
             }
             if more {
                 link.expect_again(id, now);
@@ -208,6 +211,9 @@ impl Pipeline {
             transaction.accept(&reply);
         } else {
             transaction.refuse(Stage::Body, &reply);
+            if let Some(error) = misunderstood(transaction.way, &reply, link) {
+                return Flow::Close(error);
+            }
         }
         transaction.outstanding -= 1;
         match (transaction.way, class) {
@@ -215,8 +221,17 @@ impl Pipeline {
             (Way::Data, _) | (Way::Bdat, Class::Completed | Class::Intermediate) => {
                 transaction.opened = Opened::No;
             }
+            // One of several recipients may have it (LMTP): then the transaction was completed.
+            (Way::Bdat, _) if transaction.is_accepted() => transaction.opened = Opened::No,
             // RFC 3030 §2: behind a refused chunk nothing is taken but RSET.
             (Way::Bdat, Class::Transient | Class::Permanent) => transaction.was_opened(),
+        }
+        self.last_message = match transaction.opened {
+            Opened::No => LastMessage::Closed,
+            Opened::Yes | Opened::Reset => LastMessage::Refused,
+        };
+        if class == Class::Completed {
+            self.overlap = Overlap::Allowed;
         }
         Flow::Continue
     }
@@ -232,14 +247,32 @@ impl Pipeline {
                 return Flow::Close(unexpected(Stage::Body, "250", reply, link));
             }
             Class::Transient | Class::Permanent => {
-                transaction.was_opened();
                 transaction.refuse(Stage::Body, &reply);
+                if let Some(error) = misunderstood(Way::Bdat, &reply, link) {
+                    return Flow::Close(error);
+                }
+                transaction.was_opened();
                 if matches!(transaction.step, Step::Streamed(_)) {
-                    transaction.step = Step::Ended;
+                    transaction.stop_chunks();
+                    self.leftover = Leftover::Envelope;
                 }
             }
         }
         Flow::Continue
+    }
+}
+
+/// A server that does not know BDAT reads what follows it as commands: nothing that it says from
+/// then on can be believed.
+fn misunderstood(way: Way, reply: &Reply, link: &Link) -> Option<Error> {
+    match (way, reply.code().number()) {
+        (Way::Bdat, 500 | 501 | 502 | 504) => {
+            let message = "the server offers CHUNKING, and does not understand BDAT";
+            let error = link.error(Category::Protocol, Stage::Body, Party::Server, message);
+            let error = error.with_hint("Do without CHUNKING on this server.");
+            Some(error.with_reply(reply.clone()))
+        }
+        (Way::Data | Way::Bdat, _) => None,
     }
 }
 

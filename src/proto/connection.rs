@@ -227,8 +227,10 @@ impl Connection {
     }
 
     /// Withdraws a transaction as far as the protocol still allows: one that is not on the wire yet
-    /// is dropped, one whose envelope is gets RSET, one whose content has begun ends the connection.
-    /// One that is sent to its end is not changed: its reply is still read.
+    /// is dropped, one whose envelope is gets RSET, one whose content has begun ends the connection
+    /// (but for a streamed one by BDAT, which gets RSET, and a small one by BDAT, which is on the wire
+    /// as soon as its envelope is). One that is sent to its end is not changed: its reply is still
+    /// read.
     pub fn cancel(&mut self, id: TransactionId, now: Instant) {
         if self.is_closed() {
             return;
@@ -400,8 +402,8 @@ impl Connection {
         if let Expect::Body(id) = head
             && matches!(reply.code().class(), Class::Transient | Class::Permanent)
         {
-            self.pipeline.refused_early(id, &reply);
             let error = self.refused(head, &reply);
+            self.pipeline.refused_early(id, reply, &mut self.link);
             self.close(Err(error), now);
             return;
         }

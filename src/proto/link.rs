@@ -41,6 +41,8 @@ pub(crate) struct Link {
     body_start: u64,
     /// When the last reply came.
     heard_at: Option<Instant>,
+    /// Stream offset by which the command that was answered last was complete.
+    answered_end: u64,
 }
 
 /// The last reply, copied: a share of it would keep the receive buffer from being reused.
@@ -152,6 +154,7 @@ impl Link {
             last_reply: LastReply::default(),
             body_start: 0,
             heard_at: None,
+            answered_end: 0,
         }
     }
 
@@ -310,17 +313,19 @@ impl Link {
         let expected = self.expected.pop_front()?;
         self.unanswered -= expected.length;
         self.overlapped -= expected.content;
+        self.answered_end = expected.end;
         self.waiting_since = None;
         self.start_waiting(now);
         Some(expected.what)
     }
 
-    /// One more reply to the same message is due (LMTP).
+    /// One more reply to the message that was answered last is due (LMTP). Where the first came
+    /// before the message was sent, this one is not due before it is.
     pub(crate) fn expect_again(&mut self, id: TransactionId, now: Instant) {
         let what = Expect::Body(id);
         self.expected.push_front(Expected {
             what,
-            end: 0,
+            end: self.answered_end,
             length: 0,
             content: 0,
         });

@@ -305,6 +305,25 @@ impl Transaction {
         }
     }
 
+    /// No more chunks: RSET comes next.
+    pub(super) fn stop_chunks(&mut self) {
+        self.step = Step::Ended;
+        self.opened = Opened::Reset;
+    }
+
+    /// Whether it has begun, and its last reply is not there.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.outstanding > 0
+            || match self.step {
+                Step::Recipients(_)
+                | Step::Commit
+                | Step::AwaitData
+                | Step::Whole(_)
+                | Step::Streamed(_) => true,
+                Step::Begin | Step::Restarting | Step::Ended => false,
+            }
+    }
+
     /// The server would not have it here: what it still answers is dropped.
     pub(super) fn restart_later(&mut self) {
         self.fate = Fate::Restart;
@@ -321,15 +340,14 @@ impl Transaction {
     }
 
     /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
-    /// Returns whose it is.
-    pub(super) fn answer_next(&mut self, reply: &Reply) -> Option<usize> {
+    pub(super) fn answer_next(&mut self, reply: Reply, link: &mut Link) {
         if !matches!(self.fate, Fate::Open) {
-            return None;
+            return;
         }
-        let index = self
-            .slots
-            .iter()
-            .position(|slot| matches!(slot, Slot::Taken))?;
+        let taken = |slot: &Slot| matches!(slot, Slot::Taken);
+        let Some(index) = self.slots.iter().position(taken) else {
+            return;
+        };
         self.slots[index] = Slot::Decided(match reply.code().class() {
             Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
             Class::Transient | Class::Permanent => Verdict::Refused {
@@ -337,7 +355,19 @@ impl Transaction {
                 reply: reply.clone(),
             },
         });
-        Some(index)
+        link.events.push_back(Event::Recipient {
+            id: self.id,
+            index,
+            stage: Stage::Body,
+            reply,
+        });
+    }
+
+    /// Whether somebody has the message.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Decided(Verdict::Accepted(_))))
     }
 
     /// A refusal for everybody who has no verdict yet.
@@ -378,8 +408,10 @@ impl Transaction {
         self.give_up();
         for slot in &mut self.slots {
             match slot {
-                Slot::Taken if body_is_sent => {
-                    *slot = Slot::Decided(Verdict::InDoubt(error.clone()));
+                // By BDAT the message may have gone out before RCPT was answered.
+                Slot::Taken | Slot::Waiting if body_is_sent => {
+                    let error = error.clone().at(Stage::Body);
+                    *slot = Slot::Decided(Verdict::InDoubt(error));
                 }
                 Slot::Taken | Slot::Waiting => {
                     *slot = Slot::Decided(Verdict::NotSent(error.clone()));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::body::Fill;
 use super::command::{Chunk, Command};
-use super::config::{BehindMessage, Pipelining};
+use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::limits::Used;
 use super::link::{Expect, Link};
@@ -34,9 +34,29 @@ pub(crate) struct Pipeline {
     /// What this session has used up of the server's limits.
     used: Used,
     pub(super) behind: BehindMessage,
+    pub(super) overlap: Overlap,
+    pub(super) last_message: LastMessage,
+    /// Transactions that are to begin again once nothing else is on its way.
+    pub(super) restarting: usize,
     /// Whether the server holds an open transaction that nothing will complete.
-    leftover: Leftover,
+    pub(super) leftover: Leftover,
     pub(crate) quit: Quit,
+}
+
+/// How the server left the transaction of the message that it answered last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastMessage {
+    Closed,
+    /// Open, since its BDAT was refused: MAIL gets 503 there, whoever sends it when.
+    Refused,
+}
+
+/// Whether messages by BDAT follow each other without waiting, where that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overlap {
+    Allowed,
+    /// A message was refused, and with it those behind it: the next goes alone.
+    Paused,
 }
 
 /// Whether QUIT is to be sent.
@@ -49,7 +69,7 @@ pub(crate) enum Quit {
 
 /// What the server keeps of a transaction that came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leftover {
+pub(super) enum Leftover {
     Nothing,
     /// RSET is due before the next MAIL.
     Envelope,
@@ -73,6 +93,9 @@ impl Pipeline {
             offers: Offers::default(),
             used: Used::default(),
             behind: BehindMessage::Allowed,
+            overlap: Overlap::Allowed,
+            last_message: LastMessage::Closed,
+            restarting: 0,
             leftover: Leftover::Nothing,
             quit: Quit::No,
         }
@@ -170,7 +193,8 @@ impl Pipeline {
         match transaction.way {
             Way::Data => Flow::Close(fault::half_sent(link)),
             Way::Bdat => {
-                transaction.step = Step::Ended;
+                transaction.stop_chunks();
+                self.leftover = Leftover::Envelope;
                 self.settle(link);
                 Flow::Continue
             }
@@ -200,9 +224,14 @@ impl Pipeline {
 
     /// The server refuses a message that is still on its way. Its verdict is final; the connection
     /// is not worth keeping, since the rest of the message would have to be sent first.
-    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: &Reply) {
-        if let Some(transaction) = find(&mut self.transactions, id.0) {
-            transaction.refuse(Stage::Body, reply);
+    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: Reply, link: &mut Link) {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return;
+        };
+        match self.offers.protocol {
+            Protocol::Smtp => transaction.refuse(Stage::Body, &reply),
+            // It speaks for one recipient: nothing was sent to the others.
+            Protocol::Lmtp => transaction.answer_next(reply, link),
         }
     }
 
@@ -221,6 +250,7 @@ impl Pipeline {
             (Fate::Restart, _) => {
                 transaction.decide(&error);
                 transaction.stop_envelope();
+                self.restarting -= 1;
                 Flow::Continue
             }
             (Fate::Open, Step::Recipients(_) | Step::Commit) => {
@@ -235,10 +265,16 @@ impl Pipeline {
                 Flow::Continue
             }
             // What is announced is sent, and the last of it cannot be taken back: the reply decides.
-            (Fate::Open, Step::Whole(_)) if transaction.way == Way::Bdat => Flow::Continue,
+            // A large message is alone on its way, so that the end of the connection costs no other.
+            (Fate::Open, Step::Whole(_))
+                if transaction.way == Way::Bdat && !transaction.content_is_large() =>
+            {
+                Flow::Continue
+            }
             (Fate::Open, Step::Streamed(_)) if transaction.way == Way::Bdat => {
                 transaction.fate = Fate::Cancelled(error);
-                transaction.step = Step::Ended;
+                transaction.stop_chunks();
+                self.leftover = Leftover::Envelope;
                 Flow::Continue
             }
             (Fate::Open, Step::Whole(_) | Step::Streamed(_)) => {
@@ -332,6 +368,16 @@ impl Pipeline {
                     Sender::Spoke
                 }
             },
+            // How many replies come behind a refused chunk and the last one, RFC 2033 does not say.
+            Step::Streamed(state)
+                if self.offers.protocol == Protocol::Lmtp
+                    && transaction.way == Way::Bdat
+                    && transaction.outstanding > 0
+                    && state.is_complete() =>
+            {
+                transaction.step = Step::Streamed(state);
+                Sender::Waits
+            }
             Step::Streamed(mut state) => match state.flush(transaction.id, link, now) {
                 Flushed::All => {
                     match transaction.way {
@@ -362,9 +408,12 @@ impl Pipeline {
 
     /// RSET where something is left over, and QUIT where it is wanted.
     fn between_transactions(&mut self, link: &mut Link, now: Instant) -> Sender {
+        if self.restarting > 0 {
+            return Sender::Waits;
+        }
         match (self.quit, self.leftover) {
             (Quit::Wanted, _) => {
-                if self.behind == BehindMessage::Wait && link.expects_body() {
+                if self.behind == BehindMessage::Wait && link.expects_body() || self.may_restart() {
                     return Sender::Waits;
                 }
                 self.quit = Quit::Sent;
@@ -383,9 +432,22 @@ impl Pipeline {
     /// may (RFC 2920 §3.1); behind BDAT LAST servers disagree, so it is the caller's choice.
     fn may_overlap(&self) -> bool {
         match (self.offers.way, self.offers.pipelining) {
-            (Way::Data, _) | (Way::Bdat, Pipelining::Overlapping) => true,
+            (Way::Data, _) => true,
+            (Way::Bdat, Pipelining::Overlapping) => self.overlap == Overlap::Allowed,
             (Way::Bdat, Pipelining::Off | Pipelining::Conservative | Pipelining::Groups) => false,
         }
+    }
+
+    /// Whether the server may still refuse a message on its way for its place, so that it has to
+    /// begin again.
+    fn may_restart(&self) -> bool {
+        self.transactions.iter().any(|transaction| {
+            transaction.place == Place::BehindMessage
+                && transaction.opened == Opened::No
+                && transaction.outstanding > 0
+                && matches!(transaction.fate, Fate::Open)
+                && transaction.body_replies == 0
+        })
     }
 
     fn reset(&mut self, link: &mut Link, now: Instant) {
@@ -407,7 +469,7 @@ impl Pipeline {
             // A RSET that is refused could not be told from a refusal to talk behind a message.
             (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
-        if behind_message && waits {
+        if (behind_message && waits) || self.restarting > 0 {
             transaction.step = Step::Begin;
             return Sender::Waits;
         }
@@ -471,7 +533,9 @@ impl Pipeline {
                 (Commitment::AllOrNothing, _) => true,
                 (Commitment::Each, Way::Data) => false,
                 (Commitment::Each, Way::Bdat) => {
-                    self.offers.pipelining == Pipelining::Conservative
+                    // RFC 2033 §4.3 does not say whether a reply comes where nobody was accepted.
+                    self.offers.protocol == Protocol::Lmtp
+                        || self.offers.pipelining == Pipelining::Conservative
                         || transaction.content_is_large()
                         || link.silence(now) > STALE
                 }
@@ -511,17 +575,14 @@ impl Pipeline {
             if transaction.outstanding > 0 {
                 return;
             }
-            let restarts = matches!(transaction.fate, Fate::Restart);
-            if !restarts && !matches!(transaction.step, Step::Ended) {
+            if matches!(transaction.fate, Fate::Restart) {
+                return self.restart();
+            }
+            if !matches!(transaction.step, Step::Ended) {
                 return;
             }
             if transaction.opened == Opened::Yes {
                 self.leftover = Leftover::Envelope;
-            }
-            if restarts {
-                transaction.restart();
-                self.cursor = self.cursor.min(transaction.id.0);
-                return;
             }
             let Some(mut transaction) = self.transactions.pop_front() else {
                 return;
@@ -530,6 +591,32 @@ impl Pipeline {
             transaction.give_up();
             transaction.finish(link);
         }
+    }
+
+    /// What has to begin again does, in order: not before all that went out behind it is answered,
+    /// for the server may have taken some of that, and be in the middle of it.
+    fn restart(&mut self) {
+        let cursor = self.cursor;
+        let begun = |transaction: &&mut Transaction| transaction.id.0 <= cursor;
+        if self
+            .transactions
+            .iter_mut()
+            .take_while(begun)
+            .any(|t| t.is_under_way())
+        {
+            return;
+        }
+        for transaction in self.transactions.iter_mut().take_while(begun) {
+            if !matches!(transaction.fate, Fate::Restart) {
+                continue;
+            }
+            if transaction.opened == Opened::Yes {
+                self.leftover = Leftover::Envelope;
+            }
+            transaction.restart();
+            self.cursor = self.cursor.min(transaction.id.0);
+        }
+        self.restarting = 0;
     }
 }
 

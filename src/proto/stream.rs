@@ -86,6 +86,11 @@ impl StreamState {
         Ok(())
     }
 
+    /// Whether what is there ends the message.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.end == End::Reached
+    }
+
     /// Gives the connection what is there, in the form in which it travels.
     pub(crate) fn flush(&mut self, id: TransactionId, link: &mut Link, now: Instant) -> Flushed {
         match (self.transfer, self.end) {

@@ -138,6 +138,7 @@ fn the_rules_that_a_transcript_can_show_are_shown() {
     }
     let families = [
         "R-5321-", "R-3207-", "R-8314-", "R-4954-", "R-2920-", "R-1870-", "R-6152-", "R-2034-",
+        "R-3030-", "R-2033-",
     ];
     let missing: Vec<_> = rules()
         .into_iter()

@@ -211,6 +211,7 @@ fn spoken(line: &str, who: char) -> Result<Option<Vec<u8>>, String> {
         }
         '|' => escape::decode(text).map(Some),
         '=' => Ok(Some(stuffed(&testdata(text.trim())?))),
+        '~' => testdata(text.trim()).map(Some),
         '*' => {
             let (count, text) = text
                 .split_once(' ')

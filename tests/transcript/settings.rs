@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use ehlo::proto::{
-    BehindMessage, Config, Context, InitialResponse, Limits, Login, MechanismName, Pipelining,
-    PlaintextAuth, Timeouts, Unadvertised,
+    BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, MechanismName,
+    Pipelining, PlaintextAuth, Protocol, Timeouts, Unadvertised,
 };
 use ehlo::{
     BareNewlines, Body, Commitment, Content, Credentials, Encoding, Envelope, Mailbox, Params,
@@ -59,7 +59,9 @@ impl Settings {
                         _ => return Err(format!("initial-response={value}")),
                     };
                 }
-                "pipelining" if value == "off" => config.pipelining = Pipelining::Off,
+                "pipelining" => config.pipelining = pipelining(value)?,
+                "chunking" if value == "off" => config.chunking = Chunking::Off,
+                "protocol" if value == "lmtp" => config.protocol = Protocol::Lmtp,
                 "behind-message" if value == "wait" => config.behind_message = BehindMessage::Wait,
                 "unadvertised" if value == "send" => config.unadvertised = Unadvertised::Send,
                 "timeout" => timeout = Some(duration(value)?),
@@ -99,6 +101,8 @@ impl Submission {
         let mut body = None;
         let mut streamed = Streamed::default();
         let mut newlines = BareNewlines::Reject;
+        let mut kind = Kind::Text;
+        let mut times = 1;
         for word in words {
             let value = word.value.as_str();
             match word.key.as_str() {
@@ -120,6 +124,8 @@ impl Submission {
                     };
                 }
                 "newlines" if value == "normalise" => newlines = BareNewlines::Normalise,
+                "binary" => kind = Kind::Binary,
+                "times" => times = number(value)?,
                 "all-or-nothing" => commitment = Commitment::AllOrNothing,
                 "utf8-headers" => streamed.utf8_headers = true,
                 key => return Err(format!("unknown word {key}={value}")),
@@ -138,16 +144,25 @@ impl Submission {
             }
             Some(word) => {
                 let octets = if word.quoted {
-                    escape::decode(&word.value)?
+                    escape::decode(&word.value)?.repeat(times)
                 } else {
                     testdata(&word.value)?
                 };
-                let content = Content::check(Bytes::from(octets), newlines).map_err(show)?;
+                let content = match kind {
+                    Kind::Text => Content::check(Bytes::from(octets), newlines).map_err(show)?,
+                    Kind::Binary => Content::binary(octets),
+                };
                 Some(Body::Whole(content))
             }
         };
         Ok(Self { envelope, body })
     }
+}
+
+/// Whether the line ends of a message in memory mean anything.
+enum Kind {
+    Text,
+    Binary,
 }
 
 /// A `key=value` word; the value may be in double quotes, and then keeps its escapes.
@@ -251,6 +266,15 @@ fn security(value: &str) -> Result<Security, String> {
         "opportunistic" => Ok(Security::Opportunistic),
         "plaintext" => Ok(Security::Plaintext),
         _ => Err(format!("security={value}")),
+    }
+}
+
+fn pipelining(value: &str) -> Result<Pipelining, String> {
+    match value {
+        "off" => Ok(Pipelining::Off),
+        "conservative" => Ok(Pipelining::Conservative),
+        "overlapping" => Ok(Pipelining::Overlapping),
+        _ => Err(format!("pipelining={value}")),
     }
 }
 
