@@ -68,6 +68,7 @@ impl Setup {
             Failure::Internal(format!("the built-in server does not start: {error}"))
         };
         let options = Options::default()
+            .with_extension(Extension::SmtpUtf8)
             .with_auth(Auth::Required)
             .with_account(ACCOUNT.0, ACCOUNT.1);
         let sandbox = Sandbox::start(options).await.map_err(|e| broken(&e))?;

@@ -222,7 +222,7 @@ impl State {
     pub(super) fn may_go_on(&self, begun: u64) -> bool {
         match self.life {
             Life::Opening(_) | Life::Ready(_) => {
-                self.withdrawn <= begun && !self.connection.is_leaving()
+                self.withdrawn <= begun && self.connection.is_open()
             }
             Life::Closed(_) => false,
         }

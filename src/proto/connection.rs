@@ -276,15 +276,15 @@ impl Connection {
         self.progress.session.as_ref()
     }
 
+    /// Whether it still takes transactions: it is neither over nor told to quit.
+    pub fn is_open(&self) -> bool {
+        let ending = matches!(self.phase, Phase::Closed(_) | Phase::Ending(_));
+        self.pipeline.quit == Quit::No && !ending
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.link.stats()
-    }
-
-    /// Whether it takes no more transactions.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.pipeline.quit != Quit::No || matches!(self.phase, Phase::Closed(_) | Phase::Ending(_))
     }
 
     fn is_closed(&self) -> bool {

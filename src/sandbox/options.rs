@@ -11,7 +11,7 @@ use super::fault::{Act, Fault, Quirk, Step};
 ///
 /// The default is a server that any client should get along with: on a free port of 127.0.0.1, with
 /// STARTTLS on offer, AUTH PLAIN and LOGIN on offer inside TLS and not required, one account (`alice`
-/// with `password`), every [`Extension`] but LIMITS, every sender and recipient accepted.
+/// with `password`), every [`Extension`] but SMTPUTF8 and LIMITS, every sender and recipient accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
@@ -71,7 +71,6 @@ impl Default for Options {
                 Extension::EightBitMime,
                 Extension::EnhancedStatusCodes,
                 Extension::Chunking,
-                Extension::SmtpUtf8,
                 Extension::Dsn,
                 Extension::DeliverBy,
                 Extension::FutureRelease,

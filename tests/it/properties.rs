@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth, Timeouts};
+use ehlo::proto::{Config, PlaintextAuth};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ehlo::Credentials;
-use ehlo::proto::TransportErrorKind;
+use ehlo::proto::{TransportErrorKind, Verification};
 
 use super::escape;
 use super::settings::{Settings, Submission, Word, credentials, duration};
@@ -50,7 +50,7 @@ pub(crate) enum Stimulus {
     Abandon,
     Cancel(usize),
     Quit,
-    Tls,
+    Tls(Verification),
     Eof,
     Failed(TransportErrorKind),
     Wait(Duration),
@@ -239,7 +239,11 @@ fn stimulus(verb: &str, rest: &str) -> Result<Stimulus, String> {
         "abandon" => Stimulus::Abandon,
         "cancel" => Stimulus::Cancel(rest.parse().map_err(|_| "a transaction's number")?),
         "quit" => Stimulus::Quit,
-        "tls" => Stimulus::Tls,
+        "tls" => Stimulus::Tls(match rest {
+            "" => Verification::Trusted,
+            "unverified" => Verification::Off,
+            _ => return Err(format!("unknown verification {rest}")),
+        }),
         "eof" => Stimulus::Eof,
         "failed" => Stimulus::Failed(match rest {
             "lost" => TransportErrorKind::Lost,

@@ -161,7 +161,9 @@ impl Player {
                 connection.cancel(*id, now);
             }
             Stimulus::Quit => connection.quit(now),
-            Stimulus::Tls => connection.tls_established(tls_session(), now),
+            Stimulus::Tls(verification) => {
+                connection.tls_established(tls_session(*verification), now);
+            }
             Stimulus::Eof => connection.receive_eof(now),
             Stimulus::Failed(kind) => {
                 connection.failed(TransportError::new(*kind, "the transport failed"), now);
@@ -340,8 +342,8 @@ fn wants_no_body(block: &Block) -> String {
     format!("line {}: the engine wants no body now", block.line + 1)
 }
 
-fn tls_session() -> TlsSession {
-    TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Verification::Trusted)
+fn tls_session(verification: Verification) -> TlsSession {
+    TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", verification)
 }
 
 /// A small generator: the same numbers for the same seed on every machine (splitmix64).

@@ -1,6 +1,7 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
 mod documents;
+mod extensions;
 mod messages;
 mod protection;
 mod screen;

@@ -2,6 +2,8 @@
 
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
+mod rounds;
+#[cfg(feature = "sandbox")]
 mod server;
 pub(crate) mod shape;
 mod stream;
