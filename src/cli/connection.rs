@@ -17,7 +17,7 @@ use crate::proto::address::Domain;
 use crate::proto::config::{Config, Pipelining, PlaintextAuth, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
 use crate::proto::timer::Timeouts;
-use crate::sandbox::{Auth, Options, Sandbox};
+use crate::sandbox::{Auth, Extension, Options, Sandbox};
 
 /// A server to connect to, and how.
 pub(crate) struct Setup {
