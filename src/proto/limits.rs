@@ -98,7 +98,8 @@ impl Used {
 #[cfg(test)]
 mod tests {
     use super::super::config::Limits;
-    use super::super::framing::{Framing, Statuses};
+    use super::super::framing::Framing;
+    use super::super::reply::Statuses;
     use super::*;
 
     fn limits(line: &str) -> [Option<u32>; 3] {

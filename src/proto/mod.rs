@@ -33,6 +33,7 @@ pub(crate) mod reply;
 pub(crate) mod sasl;
 pub(crate) mod schedule;
 pub(crate) mod session;
+mod status;
 mod stream;
 pub(crate) mod timer;
 pub(crate) mod transaction;
@@ -55,5 +56,6 @@ pub use session::{
     Certificate, ChannelBinding, Session, TlsSession, TransportError, TransportErrorKind,
     Verification,
 };
+pub use status::StatusMeaning;
 pub use timer::Timeouts;
 pub use transaction::{SubmitError, SubmitProblem, TransactionId};

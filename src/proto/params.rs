@@ -264,7 +264,7 @@ const HOLDS: [&str; 2] = ["HOLDFOR", "HOLDUNTIL"];
 const OWN: [&str; 3] = ["SIZE", "BODY", "SMTPUTF8"];
 
 /// Parameters whose extension goes by another keyword.
-const EXTENSIONS: [(&str, &str); 7] = [
+const EXTENSIONS: [(&str, &str); 9] = [
     ("RET", "DSN"),
     ("ENVID", "DSN"),
     ("NOTIFY", "DSN"),
@@ -272,4 +272,6 @@ const EXTENSIONS: [(&str, &str); 7] = [
     ("BY", "DELIVERBY"),
     ("HOLDFOR", "FUTURERELEASE"),
     ("HOLDUNTIL", "FUTURERELEASE"),
+    ("SOLICIT", "NO-SOLICITING"),
+    ("TRANSID", "CHECKPOINT"),
 ];
