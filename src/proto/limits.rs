@@ -1,6 +1,6 @@
 //! The limits that a server states (RFC 9422), and what a session has used up of them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use super::extensions::Extensions;
@@ -64,7 +64,7 @@ pub(crate) struct Used {
     /// MAIL commands.
     mails: u32,
     /// Domains of recipients, in lower case; kept only where they are limited.
-    domains: HashSet<Box<str>>,
+    domains: BTreeSet<Box<str>>,
 }
 
 impl Used {
