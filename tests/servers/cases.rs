@@ -374,7 +374,7 @@ fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope::new(sender, recipients)
 }
 
-fn content(message: impl Into<Bytes>) -> Content {
+pub(crate) fn content(message: impl Into<Bytes>) -> Content {
     Content::check(message, BareNewlines::Normalise).expect("newlines are normalised")
 }
 
@@ -390,7 +390,7 @@ fn assert_refused(verdict: &Verdict, stage: Stage, code: u16) {
 
 /// Equal, or a message of reasonable length about where they differ.
 #[track_caller]
-fn assert_same(stored: &[u8], expected: &[u8]) {
+pub(crate) fn assert_same(stored: &[u8], expected: &[u8]) {
     if stored == expected {
         return;
     }
@@ -409,7 +409,7 @@ fn assert_same(stored: &[u8], expected: &[u8]) {
     );
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,6 +12,7 @@ use libtest_mimic::Arguments;
 mod aiosmtpd;
 mod cases;
 mod certificates;
+mod extensions;
 mod messages;
 mod postfix;
 mod server;
@@ -19,7 +20,8 @@ mod server;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let servers = [&postfix::FIXTURE, &aiosmtpd::FIXTURE];
-    let trials = servers.into_iter().flat_map(cases::all).collect();
+    let mut trials: Vec<_> = servers.into_iter().flat_map(cases::all).collect();
+    trials.extend(extensions::all(&postfix::FIXTURE));
     let conclusion = libtest_mimic::run(&arguments, trials);
     for server in servers {
         server.stop();
