@@ -127,7 +127,8 @@ impl Envelope {
     }
 
     /// This envelope for these of its recipients, by their places.
-    pub(crate) fn part(&self, places: &[usize]) -> Self {
+    #[must_use]
+    pub fn part(&self, places: &[usize]) -> Self {
         let recipients = places
             .iter()
             .filter_map(|&place| self.recipients.get(place).cloned())
