@@ -299,6 +299,14 @@ mod tests {
         }
     }
 
+    /// R-6531-3; RFC 6531 §3.7.1
+    #[test]
+    fn the_name_for_ehlo_is_ascii_though_an_address_need_not_be() {
+        assert!("bücher.example".parse::<Domain>().is_err());
+        assert!("xn--bcher-kva.example".parse::<Domain>().is_ok());
+        assert!("jö@bücher.example".parse::<Mailbox>().is_ok());
+    }
+
     #[test]
     fn a_plain_local_part_is_quoted_where_the_grammar_needs_it() {
         let written = |local| Mailbox::new(local, "x.org").map(|mailbox| mailbox.to_string());

@@ -140,6 +140,20 @@ async fn tls_all_the_way_is_not_promised_to_a_server_that_nobody_verified() {
 }
 
 #[tokio::test]
+async fn an_address_longer_than_servers_must_take_is_warned_of_and_tried() {
+    let server = Server::start(Options::default()).await;
+    let long = format!("{}@example.com", "x".repeat(65));
+    let run = server.send(&["--to", &long]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert!(
+        run.stderr.contains("is longer than servers must take"),
+        "{}",
+        run.all()
+    );
+    assert_eq!(server.sandbox.received()[0].recipients.len(), 2);
+}
+
+#[tokio::test]
 async fn malformed_values_are_a_wrong_use() {
     for words in [
         ["--dsn-notify", "sometimes"],
