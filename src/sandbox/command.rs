@@ -6,6 +6,7 @@
 pub(super) enum Command<'a> {
     Ehlo,
     Helo,
+    Lhlo,
     StartTls,
     Auth {
         mechanism: &'a str,
@@ -69,6 +70,7 @@ impl<'a> Command<'a> {
         match verb {
             Verb::Ehlo => name(arguments).map(|()| Self::Ehlo),
             Verb::Helo => name(arguments).map(|()| Self::Helo),
+            Verb::Lhlo => name(arguments).map(|()| Self::Lhlo),
             Verb::Auth => auth(arguments),
             Verb::Mail => {
                 let (path, parameters) = path_and_parameters("FROM:", arguments)?;
@@ -101,6 +103,7 @@ impl<'a> Command<'a> {
         match self {
             Self::Ehlo
             | Self::Helo
+            | Self::Lhlo
             | Self::StartTls
             | Self::Auth { .. }
             | Self::Data
@@ -116,6 +119,7 @@ impl<'a> Command<'a> {
 enum Verb {
     Ehlo,
     Helo,
+    Lhlo,
     StartTls,
     Auth,
     Mail,
@@ -352,7 +356,7 @@ const VERBS: [(&str, Option<Verb>); 18] = [
     ("TURN", None),
     ("ETRN", None),
     ("SEND", None),
-    ("LHLO", None),
+    ("LHLO", Some(Verb::Lhlo)),
 ];
 
 #[cfg(test)]

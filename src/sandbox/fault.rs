@@ -36,7 +36,7 @@ use super::answer::{Answer, AnswerError};
 /// protocol = "imap" / "pop3" / "http" / "ssh" / "ftp" / "tls"
 /// ```
 ///
-/// An address goes with `mail` and `rcpt` only. In an argument `\r`, `\n`, `\0`, `\xNN` and `\\` are
+/// An address goes with `mail`, `rcpt` and, for LMTP, `body` only. In an argument `\r`, `\n`, `\0`, `\xNN` and `\\` are
 /// escapes; `\n` in a reply begins another line of it.
 ///
 /// ```
@@ -73,8 +73,8 @@ impl Fault {
         Self(Kind::Act(step, Which::Nth(n), act))
     }
 
-    /// The act where this sender (at [`Step::Mail`]) or recipient (at [`Step::Rcpt`]) is named,
-    /// compared without regard to ASCII case. At another step it never happens.
+    /// The act where this sender (at [`Step::Mail`]) or recipient (at [`Step::Rcpt`], and where LMTP
+    /// is spoken at [`Step::Body`]) is named, compared without regard to ASCII case. At another step it never happens.
     pub fn for_address(step: Step, address: impl Into<String>, act: Act) -> Self {
         let address = address.into().to_ascii_lowercase();
         Self(Kind::Act(step, Which::Address(address), act))
@@ -287,7 +287,9 @@ fn parse_place(name: &str, place: &str) -> Result<(Step, Which), FaultError> {
         return Ok((step, Which::Every));
     };
     match step {
-        Step::Mail | Step::Rcpt => Ok((step, Which::Address(address.to_ascii_lowercase()))),
+        Step::Mail | Step::Rcpt | Step::Body => {
+            Ok((step, Which::Address(address.to_ascii_lowercase())))
+        }
         Step::Greeting
         | Step::Ehlo
         | Step::StartTls
@@ -295,10 +297,9 @@ fn parse_place(name: &str, place: &str) -> Result<(Step, Which), FaultError> {
         | Step::Auth
         | Step::Data
         | Step::Content
-        | Step::Body
         | Step::Rset
         | Step::Quit => Err(FaultError(format!(
-            "an address goes with 'mail' and 'rcpt' only, not with '{word}'"
+            "an address goes with 'mail', 'rcpt' and 'body' only, not with '{word}'"
         ))),
     }
 }
@@ -482,7 +483,7 @@ mod tests {
             ("close@nowhere", "the steps are greeting, ehlo"),
             ("close@rcpt#0", "is the first time"),
             ("close@rcpt#x", "is the first time"),
-            ("close@data:a@b", "'mail' and 'rcpt' only"),
+            ("close@data:a@b", "'rcpt' and 'body' only"),
             ("close@rcpt=1", "takes no '='"),
             ("split=1", "takes no '='"),
             ("reply@mail", "as in 'reply@mail=451"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::fault::{Act, Fault, Quirk, Step};
+use crate::proto::Protocol;
 
 /// What a sandbox offers and demands, where it listens, and what it does wrong.
 ///
@@ -19,6 +20,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The server's name for itself, in the greeting and in the reply to EHLO.
     pub hostname: String,
+    /// What is spoken.
+    pub protocol: Protocol,
     /// How TLS is reached.
     pub tls: TlsMode,
     /// The certificate that is made when the sandbox starts.
@@ -60,6 +63,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             hostname: "sandbox.example".into(),
+            protocol: Protocol::Smtp,
             tls: TlsMode::StartTls,
             certificate: CertificateOptions::default(),
             auth: Auth::Optional,
@@ -71,6 +75,7 @@ impl Default for Options {
                 Extension::EightBitMime,
                 Extension::EnhancedStatusCodes,
                 Extension::Chunking,
+                Extension::BinaryMime,
                 Extension::Dsn,
                 Extension::DeliverBy,
                 Extension::FutureRelease,
@@ -99,6 +104,12 @@ impl Options {
     /// With this name for itself.
     pub fn with_hostname(mut self, hostname: impl Into<String>) -> Self {
         self.hostname = hostname.into();
+        self
+    }
+
+    /// Speaking this protocol.
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -209,6 +220,11 @@ impl Options {
         self.with_fault(Fault::at(step, Act::Reply(answer)))
     }
 
+    /// With this reply for this recipient behind the message, where LMTP is spoken.
+    pub fn with_undelivered_recipient(self, address: impl Into<String>, answer: Answer) -> Self {
+        self.with_fault(Fault::for_address(Step::Body, address, Act::Reply(answer)))
+    }
+
     /// With a pause before each reply at this step.
     pub fn with_delay(self, step: Step, delay: Duration) -> Self {
         self.with_fault(Fault::at(step, Act::Delay(delay)))
@@ -304,6 +320,8 @@ pub enum Extension {
     EnhancedStatusCodes,
     /// CHUNKING (RFC 3030).
     Chunking,
+    /// BINARYMIME (RFC 3030 §3), for BDAT alone.
+    BinaryMime,
     /// SMTPUTF8 (RFC 6531).
     SmtpUtf8,
     /// DSN (RFC 3461). No report is ever sent.
@@ -329,6 +347,7 @@ impl Extension {
             Self::EightBitMime => "8BITMIME",
             Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
             Self::Chunking => "CHUNKING",
+            Self::BinaryMime => "BINARYMIME",
             Self::SmtpUtf8 => "SMTPUTF8",
             Self::Dsn => "DSN",
             Self::DeliverBy => "DELIVERBY",

@@ -17,6 +17,7 @@ use super::received::{Line, Received, Transfer};
 use super::terms::{Channel, Greeted, NEEDS_UTF8, TOO_BIG, Terms};
 use super::transaction::{Progress, Transaction};
 use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
+use crate::proto::Protocol;
 
 /// A server's side of one connection.
 ///
@@ -266,8 +267,18 @@ impl Session {
         if self.terms.greeted == Greeted::Declined && command != Command::Quit {
             return self.say(503, "5.5.1", "no service here");
         }
+        let speaks = self.plan.options().protocol;
+        match (&command, speaks) {
+            (Command::Ehlo | Command::Helo, Protocol::Lmtp) => {
+                return self.say(500, "5.5.1", "this is LMTP: say LHLO");
+            }
+            (Command::Lhlo, Protocol::Smtp) => {
+                return self.say(502, "5.5.1", "command not implemented");
+            }
+            (_, Protocol::Smtp | Protocol::Lmtp) => {}
+        }
         match command {
-            Command::Ehlo => self.ehlo(),
+            Command::Ehlo | Command::Lhlo => self.ehlo(),
             Command::Helo => self.helo(),
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
@@ -292,7 +303,11 @@ impl Session {
     }
 
     fn greet(&mut self) {
-        let greeting = format!("{} ESMTP sandbox", self.plan.options().hostname);
+        let spoken = match self.plan.options().protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        let greeting = format!("{} {spoken} sandbox", self.plan.options().hostname);
         let usual = Usual::Line(220, "", &greeting);
         if self.respond(Step::Greeting, "", usual) == Course::Refused {
             self.terms.greeted = Greeted::Declined;
@@ -421,7 +436,9 @@ impl Session {
         if self.respond(Step::Mail, path, Usual::Line(250, "2.1.0", "sender ok")) == Course::Took {
             let contents = self.plan.options().contents;
             let content = Content::new(contents, declared.size, self.terms.size_limit());
-            self.transaction = Some(Transaction::new(path, parameters, content));
+            let mut transaction = Transaction::new(path, parameters, content);
+            transaction.body = declared.body;
+            self.transaction = Some(transaction);
         }
     }
 
@@ -456,6 +473,9 @@ impl Session {
         };
         if transaction.progress != Progress::Envelope {
             return self.say(503, "5.5.1", "DATA and BDAT don't mix");
+        }
+        if transaction.is_binary() {
+            return self.say(503, "5.5.1", "BINARYMIME needs BDAT");
         }
         if transaction.recipients.is_empty() && !self.plan.has(Quirk::DataWithoutRecipients) {
             return self.voice.write(NO_RECIPIENTS);
@@ -587,13 +607,46 @@ impl Session {
             return self.voice.write(NO_RECIPIENTS);
         }
         if size > self.terms.size_limit() {
-            return self.voice.write(TOO_BIG);
+            let replies = match self.plan.options().protocol {
+                Protocol::Smtp => 1,
+                Protocol::Lmtp => transaction.recipients.len(),
+            };
+            return (0..replies).for_each(|_| self.voice.write(TOO_BIG));
         }
+        match self.plan.options().protocol {
+            Protocol::Smtp => {
+                if self.keeps("") {
+                    self.store(transaction);
+                }
+            }
+            Protocol::Lmtp => self.deliver(transaction),
+        }
+    }
+
+    /// Answers for each recipient (RFC 2033 §4.2), and stores the message for those who have it.
+    fn deliver(&mut self, mut transaction: Transaction) {
+        let mut recipients = Vec::new();
+        for recipient in std::mem::take(&mut transaction.recipients) {
+            if matches!(self.phase, Phase::Over) {
+                break;
+            }
+            if self.keeps(&recipient) {
+                recipients.push(recipient);
+            }
+        }
+        if !recipients.is_empty() {
+            transaction.recipients = recipients;
+            self.store(transaction);
+        }
+    }
+
+    /// Answers the end of a message, for this recipient if one is named.
+    fn keeps(&mut self, recipient: &str) -> bool {
         let usual = Usual::Line(250, "2.0.0", "message stored");
-        match self.respond(Step::Body, "", usual) {
+        match self.respond(Step::Body, recipient, usual) {
             // Where no reply was given the message is stored all the same: so duplicates arise.
-            Course::Took | Course::Garbled | Course::Cut => self.store(transaction),
-            Course::Refused | Course::Asked | Course::Shut => {}
+            Course::Took | Course::Garbled | Course::Cut => true,
+            Course::Refused | Course::Asked | Course::Shut => false,
         }
     }
 

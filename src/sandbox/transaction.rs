@@ -17,6 +17,7 @@ pub(super) struct Transaction {
     pub(super) recipient_parameters: Vec<Vec<(String, Option<String>)>>,
     pub(super) content: Content,
     pub(super) progress: Progress,
+    pub(super) body: Encoded,
 }
 
 /// How far the content has come.
@@ -41,6 +42,7 @@ impl Transaction {
             recipient_parameters: Vec::new(),
             content,
             progress: Progress::Envelope,
+            body: Encoded::Lines,
         }
     }
 
@@ -54,6 +56,11 @@ impl Transaction {
     pub(super) fn is_utf8(&self) -> bool {
         let mut keywords = self.parameters.iter().map(|(keyword, _)| keyword);
         keywords.any(|keyword| keyword == "SMTPUTF8")
+    }
+
+    /// Whether BDAT alone may carry its content (RFC 3030 §3).
+    pub(super) fn is_binary(&self) -> bool {
+        self.body == Encoded::Binary
     }
 
     pub(super) fn into_received(self) -> Received {
@@ -86,6 +93,16 @@ pub(super) struct Declared {
     /// The size in octets; 0 where it was not said.
     pub(super) size: u64,
     pub(super) addresses: Addresses,
+    pub(super) body: Encoded,
+}
+
+/// Whether the content has lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Encoded {
+    #[default]
+    Lines,
+    /// BINARYMIME: DATA cannot carry it.
+    Binary,
 }
 
 /// Which addresses a transaction may have.
@@ -148,10 +165,15 @@ impl Declared {
                 let digits = digits.ok_or(wrong("SIZE needs a number"))?;
                 // Twenty digits may be more than fits, and then are more than any limit.
                 declared.size = digits.parse().unwrap_or(u64::MAX);
-            } else if known("BODY") && offered(Extension::EightBitMime) {
+            } else if known("BODY")
+                && (offered(Extension::EightBitMime) || offered(Extension::BinaryMime))
+            {
                 let value = parameter.value.unwrap_or_default();
-                let mut bodies = ["7BIT", "8BITMIME"].into_iter();
-                if !bodies.any(|body| value.eq_ignore_ascii_case(body)) {
+                let known = |body: &str| value.eq_ignore_ascii_case(body);
+                let binary = offered(Extension::BinaryMime) && offered(Extension::Chunking);
+                if binary && known("BINARYMIME") {
+                    declared.body = Encoded::Binary;
+                } else if !known("7BIT") && !known("8BITMIME") {
                     return Err(wrong("BODY is 7BIT or 8BITMIME"));
                 }
             } else if known("SMTPUTF8") && offered(Extension::SmtpUtf8) {

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use ehlo::proto::Protocol;
+
 /// What a server offers, and how it treats its clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Character {
@@ -13,6 +15,19 @@ pub(crate) struct Character {
     /// Out of 100 commands, how many are answered by 421 and the end.
     pub(crate) endings: usize,
     pub(crate) offers: Vec<&'static str>,
+    pub(crate) protocol: Protocol,
+    /// MAIL before the reply to a message by BDAT has been read.
+    pub(crate) behind_chunks: BehindChunks,
+}
+
+/// How a server takes MAIL before the reply to a message by BDAT has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BehindChunks {
+    Takes,
+    /// With 503.
+    Refuses,
+    /// It must not come.
+    Complains,
 }
 
 /// A message that the server has taken.
@@ -34,6 +49,10 @@ pub(crate) struct Server {
     output: Vec<u8>,
     transaction: Option<Transaction>,
     offered: bool,
+    /// A chunk was refused, and no RSET has come since: nothing else is taken (Exim).
+    broken: bool,
+    /// The reply to a message by BDAT has not been read.
+    unread: bool,
     /// Messages that were answered with 250.
     pub(crate) stored: Vec<Stored>,
     /// What the client did wrong.
@@ -46,6 +65,11 @@ enum Mode {
     /// The client's next line is a SASL response; so many more follow.
     Responses(u8),
     Content,
+    /// So many octets of a chunk are to come.
+    Chunk {
+        left: usize,
+        last: bool,
+    },
     /// 220 to STARTTLS was sent.
     Handshake,
     Closed,
@@ -61,6 +85,8 @@ struct Transaction {
     reverse_path: String,
     recipients: Vec<String>,
     declared_size: Option<u64>,
+    /// What has come by BDAT.
+    chunks: Option<Vec<u8>>,
 }
 
 impl Server {
@@ -75,6 +101,8 @@ impl Server {
             output: Vec::new(),
             transaction: None,
             offered: false,
+            broken: false,
+            unread: false,
             stored: Vec::new(),
             complaints: Vec::new(),
         };
@@ -96,6 +124,7 @@ impl Server {
 
     /// What the server has to say now.
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        self.unread = false;
         std::mem::take(&mut self.output)
     }
 
@@ -123,6 +152,7 @@ impl Server {
                     }
                 }
                 Mode::Content => self.read_content(),
+                Mode::Chunk { left, last } => self.read_chunk(left, last),
                 Mode::Commands | Mode::Responses(_) => self.read_line(),
             }
             if self.input.len() == before {
@@ -167,7 +197,8 @@ impl Server {
             "EHLO" | "HELO" | "STARTTLS" | "AUTH" | "DATA" | "QUIT" | "NOOP"
         );
         let alone = !self.offered || !self.character.offers.contains(&"PIPELINING");
-        if !self.input.is_empty() && (last_in_group || alone) {
+        // What is behind BDAT is its chunk.
+        if !self.input.is_empty() && (last_in_group || alone) && verb != "BDAT" {
             self.complain(&format!("octets behind {verb} in the same group"));
         }
         if self.random.below(100) < self.character.endings {
@@ -175,8 +206,20 @@ impl Server {
             self.mode = Mode::Closed;
             return;
         }
-        match verb.as_str() {
-            "EHLO" => self.ehlo(),
+        match (verb.as_str(), self.character.protocol) {
+            ("EHLO" | "HELO", Protocol::Lmtp) | ("LHLO", Protocol::Smtp) => {
+                self.complain("the greeting of another protocol");
+            }
+            (verb, _) => self.obey(verb, line),
+        }
+    }
+
+    fn obey(&mut self, verb: &str, line: &str) {
+        if self.broken && !matches!(verb, "RSET" | "QUIT" | "BDAT") {
+            return self.say("503 5.5.1 RSET first");
+        }
+        match verb {
+            "EHLO" | "LHLO" => self.ehlo(),
             "HELO" => {
                 self.transaction = None;
                 self.say("250 model.example");
@@ -186,8 +229,10 @@ impl Server {
             "MAIL" => self.mail(line),
             "RCPT" => self.rcpt(line),
             "DATA" => self.data(),
+            "BDAT" => self.bdat(line),
             "RSET" => {
                 self.transaction = None;
+                self.broken = false;
                 self.say("250 2.0.0 flushed");
             }
             "NOOP" => self.say("250 2.0.0 ok"),
@@ -263,6 +308,13 @@ impl Server {
         if self.transaction.is_some() {
             self.complain("MAIL within a transaction");
         }
+        match self.character.behind_chunks {
+            BehindChunks::Refuses if self.unread => return self.say("503 5.5.1 not yet"),
+            BehindChunks::Complains if self.unread => {
+                self.complain("MAIL behind the last chunk");
+            }
+            BehindChunks::Takes | BehindChunks::Refuses | BehindChunks::Complains => {}
+        }
         let Some(path) = path_of(line, "MAIL FROM:") else {
             return self.complain(&format!("malformed: {line}"));
         };
@@ -280,6 +332,7 @@ impl Server {
             reverse_path: path.to_owned(),
             recipients: Vec::new(),
             declared_size,
+            chunks: None,
         });
         self.say("250 2.1.0 ok");
     }
@@ -306,7 +359,9 @@ impl Server {
             .as_ref()
             .map_or(0, |open| open.recipients.len());
         // RFC 2920 §3.1: some say 354 although there is no recipient.
-        let lenient = self.transaction.is_some() && self.random.below(2) == 0;
+        let lenient = self.transaction.is_some()
+            && self.character.protocol == Protocol::Smtp
+            && self.random.below(2) == 0;
         if recipients == 0 && !lenient {
             return self.say("503 5.5.1 no valid recipients");
         }
@@ -327,6 +382,13 @@ impl Server {
         }
         self.input.drain(..length);
         self.mode = Mode::Commands;
+        if self
+            .transaction
+            .as_ref()
+            .is_some_and(|open| open.chunks.is_some())
+        {
+            self.complain("DATA and BDAT in one transaction");
+        }
         let Some(transaction) = self.transaction.take() else {
             return;
         };
@@ -336,16 +398,101 @@ impl Server {
             }
             return self.say("554 5.5.1 no valid recipients");
         }
-        if self.is_refused() {
-            return self.refuse();
+        self.finish(transaction, content);
+    }
+
+    fn bdat(&mut self, line: &str) {
+        let words: Vec<_> = line.split(' ').collect();
+        let (size, last) = match words.as_slice() {
+            [_, size] => (*size, false),
+            [_, size, "LAST"] => (*size, true),
+            _ => return self.complain(&format!("malformed: {line}")),
+        };
+        let digits = size.bytes().all(|octet| octet.is_ascii_digit());
+        let Some(left) = size.parse().ok().filter(|_| digits) else {
+            return self.complain(&format!("malformed: {line}"));
+        };
+        if !self.character.offers.contains(&"CHUNKING") {
+            self.complain("BDAT where it is not offered");
         }
-        self.stored.push(Stored {
-            reverse_path: transaction.reverse_path,
-            recipients: transaction.recipients,
-            content,
-            declared_size: transaction.declared_size,
-        });
-        self.say("250 2.0.0 queued");
+        if !last && left < 32 * 1024 {
+            self.complain(&format!("a chunk of {left} octets that is not the last"));
+        }
+        self.mode = Mode::Chunk { left, last };
+        if left == 0 {
+            self.read_chunk(0, last);
+        }
+    }
+
+    fn read_chunk(&mut self, left: usize, last: bool) {
+        let taken = left.min(self.input.len());
+        let octets: Vec<u8> = self.input.drain(..taken).collect();
+        let accepted = |open: &Transaction| !open.recipients.is_empty();
+        match &mut self.transaction {
+            Some(open) if accepted(open) && !self.broken => {
+                open.chunks
+                    .get_or_insert_default()
+                    .extend_from_slice(&octets);
+            }
+            _ => self.broken = true,
+        }
+        if taken < left {
+            let left = left - taken;
+            return self.mode = Mode::Chunk { left, last };
+        }
+        self.mode = Mode::Commands;
+        let alone = !self.character.offers.contains(&"PIPELINING");
+        if !self.input.is_empty() && alone {
+            self.complain("octets behind a chunk in the same group");
+        }
+        self.unread |= last;
+        if self.broken {
+            return self.say("503 5.5.1 no");
+        }
+        if !last {
+            if self.is_refused() {
+                self.broken = true;
+                return self.refuse();
+            }
+            return self.say("250 2.0.0 chunk");
+        }
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        let content = transaction.chunks.clone().unwrap_or_default();
+        let taken = self.finish(transaction, content);
+        self.broken = !taken;
+    }
+
+    /// Answers a complete message; whether somebody has it.
+    fn finish(&mut self, transaction: Transaction, content: Vec<u8>) -> bool {
+        let replies = match self.character.protocol {
+            Protocol::Smtp => vec![transaction.recipients],
+            Protocol::Lmtp => transaction
+                .recipients
+                .into_iter()
+                .map(|one| vec![one])
+                .collect(),
+        };
+        let mut recipients = Vec::new();
+        for whose in replies {
+            if self.is_refused() {
+                self.refuse();
+            } else {
+                recipients.extend(whose);
+                self.say("250 2.0.0 queued");
+            }
+        }
+        let taken = !recipients.is_empty();
+        if taken {
+            self.stored.push(Stored {
+                reverse_path: transaction.reverse_path,
+                recipients,
+                content,
+                declared_size: transaction.declared_size,
+            });
+        }
+        taken
     }
 
     fn is_refused(&mut self) -> bool {

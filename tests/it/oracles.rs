@@ -1,7 +1,7 @@
 //! What must always hold, as plain functions over the public interface: for the property tests, and
 //! for a fuzzer that includes this file by path.
 
-use ehlo::proto::{Config, Event, Unadvertised};
+use ehlo::proto::{Chunking, Config, Event, Pipelining, Unadvertised};
 use ehlo::{BareNewlines, Content, Domain, Envelope, Security, Verdict};
 
 use crate::bench::{Action, Bench, Form, Mail, credentials, sender};
@@ -12,6 +12,8 @@ use crate::model::{Character, Random, Server, Stored};
 pub(crate) struct Conversation {
     pub(crate) security: Security,
     pub(crate) login: LogIn,
+    pub(crate) pipelining: Pipelining,
+    pub(crate) chunking: Chunking,
     pub(crate) mails: Vec<Mail>,
     pub(crate) server: Character,
     /// Decides how both directions are cut into pieces.
@@ -364,7 +366,10 @@ pub(crate) fn canonical(content: &[u8]) -> Vec<u8> {
 }
 
 fn config(conversation: &Conversation) -> Config {
-    let config = Config::new(conversation.security);
+    let config = Config::new(conversation.security)
+        .with_pipelining(conversation.pipelining)
+        .with_chunking(conversation.chunking)
+        .with_protocol(conversation.server.protocol);
     match conversation.login {
         LogIn::No => config,
         LogIn::Yes => config.with_credentials(credentials()),

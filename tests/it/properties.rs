@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::proto::{Chunking, Config, Pipelining, PlaintextAuth, Protocol};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
@@ -10,7 +10,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 
 use crate::bench::{Action, Bench, Form, Mail, credentials};
-use crate::model::{Character, decode, loose_end};
+use crate::model::{BehindChunks, Character, decode, loose_end};
 use crate::oracles::{
     Conversation, LogIn, Way, canonical, converse, cut_anyhow, replay, stays_in_its_line,
 };
@@ -75,17 +75,22 @@ proptest! {
     #[test]
     fn how_plausible_steps_are_cut_changes_nothing(
         offers in offers(),
+        manner in manner(),
         steps in vec(plausible(), 0..60),
         cuts in any::<u64>(),
     ) {
         let steps: Vec<_> = opening(offers).into_iter().chain(steps).collect();
-        let config = Config::new(Security::Plaintext);
+        let config = in_manner(&manner);
         cut_anyhow(&config, &steps, cuts).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn plausible_steps_end_well(offers in offers(), steps in vec(plausible(), 0..80)) {
-        let mut bench = Bench::new(Config::new(Security::Plaintext));
+    fn plausible_steps_end_well(
+        offers in offers(),
+        manner in manner(),
+        steps in vec(plausible(), 0..80),
+    ) {
+        let mut bench = Bench::new(in_manner(&manner));
         for step in opening(offers).iter().chain(&steps) {
             bench.act(step);
         }
@@ -108,20 +113,25 @@ fn settings() -> ProptestConfig {
 #[test]
 fn a_large_message_arrives_whole() {
     let line = b".a line of some length that begins with a dot\r\n";
-    for form in [Form::Whole, Form::Streamed(50_000)] {
+    let forms = [Form::Whole, Form::Streamed(50_000)];
+    let chunking = [Chunking::Off, Chunking::WhereOffered];
+    let pairs = forms
+        .into_iter()
+        .flat_map(|form| chunking.map(|chunking| (form, chunking)));
+    for (form, chunking) in pairs {
         let talk = Conversation {
             security: Security::Plaintext,
             login: LogIn::No,
+            pipelining: Pipelining::Groups,
+            chunking,
             mails: vec![
                 mail_to_bob(line.repeat(30_000), form),
                 mail_to_bob(vec![b'x'; 1_000_000], form),
                 mail_to_bob(b"small\r\n".to_vec(), form),
             ],
             server: Character {
-                seed: 1,
-                refusals: 0,
-                endings: 0,
-                offers: vec!["PIPELINING", "8BITMIME", "SIZE"],
+                offers: vec!["PIPELINING", "8BITMIME", "SIZE", "CHUNKING"],
+                ..quiet()
             },
             cuts: 7,
         };
@@ -134,16 +144,13 @@ fn a_forgotten_dot_is_found() {
     let talk = Conversation {
         security: Security::Plaintext,
         login: LogIn::No,
+        pipelining: Pipelining::Groups,
+        chunking: Chunking::WhereOffered,
         mails: vec![mail_to_bob(
             b"one\r\n.two\r\nthree\r\n".to_vec(),
             Form::Whole,
         )],
-        server: Character {
-            seed: 1,
-            refusals: 0,
-            endings: 0,
-            offers: vec!["PIPELINING"],
-        },
+        server: quiet(),
         // Large pieces, so that the fault meets the dot.
         cuts: 0,
     };
@@ -184,6 +191,18 @@ fn the_strict_decoder_ends_at_crlf_dot_crlf_alone() {
     assert_eq!(canonical(b"a\n\r\rb\r\nc"), b"a\r\n\r\n\r\nb\r\nc\r\n");
 }
 
+/// A server that refuses nothing.
+fn quiet() -> Character {
+    Character {
+        seed: 1,
+        refusals: 0,
+        endings: 0,
+        offers: vec!["PIPELINING"],
+        protocol: Protocol::Smtp,
+        behind_chunks: BehindChunks::Complains,
+    }
+}
+
 fn mail_to_bob(content: Vec<u8>, form: Form) -> Mail {
     Mail {
         recipients: vec!["bob".into()],
@@ -203,7 +222,12 @@ fn opening(offers: &str) -> [Action; 3] {
 }
 
 fn offers() -> impl Strategy<Value = &'static str> {
-    select(vec!["PIPELINING", "X-NOTHING"])
+    select(vec![
+        "PIPELINING",
+        "X-NOTHING",
+        "PIPELINING\r\n250-CHUNKING",
+        "CHUNKING",
+    ])
 }
 
 fn conversation() -> impl Strategy<Value = Conversation> {
@@ -213,18 +237,24 @@ fn conversation() -> impl Strategy<Value = Conversation> {
         select(vec![0, 0, 3]),
     );
     let offers = proptest::sample::subsequence(
-        vec!["PIPELINING", "SIZE 100000", "ENHANCEDSTATUSCODES"],
-        0..=3,
+        vec![
+            "PIPELINING",
+            "SIZE 100000",
+            "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+        ],
+        0..=4,
     );
     (
         server,
         offers,
         select(vec![0, 1, 2]),
-        vec(mail(), 1..5),
+        vec(mail(), 1..7),
         any::<u64>(),
+        manner(),
     )
         .prop_map(
-            |((seed, refusals, endings), offers, protection, mails, cuts)| {
+            |((seed, refusals, endings), offers, protection, mails, cuts, manner)| {
                 // The model takes 8-bit text always; TLS and AUTH come by turns.
                 let mut all = vec!["8BITMIME"];
                 all.extend(offers.iter().map(|offer| match *offer {
@@ -247,10 +277,17 @@ fn conversation() -> impl Strategy<Value = Conversation> {
                     refusals,
                     endings,
                     offers: all,
+                    protocol: manner.protocol,
+                    behind_chunks: match manner.pipelining {
+                        Pipelining::Overlapping => manner.behind_chunks,
+                        _ => BehindChunks::Complains,
+                    },
                 };
                 Conversation {
                     security,
                     login,
+                    pipelining: manner.pipelining,
+                    chunking: manner.chunking,
                     mails,
                     server,
                     cuts,
@@ -259,11 +296,53 @@ fn conversation() -> impl Strategy<Value = Conversation> {
         )
 }
 
+/// How the two talk.
+#[derive(Clone, Debug)]
+struct Manner {
+    pipelining: Pipelining,
+    chunking: Chunking,
+    protocol: Protocol,
+    behind_chunks: BehindChunks,
+}
+
+fn in_manner(manner: &Manner) -> Config {
+    Config::new(Security::Plaintext)
+        .with_pipelining(manner.pipelining)
+        .with_chunking(manner.chunking)
+        .with_protocol(manner.protocol)
+}
+
+fn manner() -> impl Strategy<Value = Manner> {
+    let pipelining = select(vec![
+        Pipelining::Off,
+        Pipelining::Conservative,
+        Pipelining::Groups,
+        Pipelining::Overlapping,
+        Pipelining::Overlapping,
+    ]);
+    let chunking = select(vec![
+        Chunking::Off,
+        Chunking::WhereOffered,
+        Chunking::WhereOffered,
+    ]);
+    let protocol = select(vec![Protocol::Smtp, Protocol::Smtp, Protocol::Lmtp]);
+    let behind_chunks = select(vec![BehindChunks::Takes, BehindChunks::Refuses]);
+    (pipelining, chunking, protocol, behind_chunks).prop_map(
+        |(pipelining, chunking, protocol, behind_chunks)| Manner {
+            pipelining,
+            chunking,
+            protocol,
+            behind_chunks,
+        },
+    )
+}
+
 fn mail() -> impl Strategy<Value = Mail> {
     let form = prop_oneof![
         Just(Form::Whole),
         (1_usize..20).prop_map(Form::Streamed),
         Just(Form::Streamed(5000)),
+        Just(Form::Streamed(100_000)),
     ];
     let commitment = prop_oneof![
         4 => Just(Commitment::Each),
@@ -272,8 +351,11 @@ fn mail() -> impl Strategy<Value = Mail> {
     (vec("[a-z]{1,6}", 1..5), content(), form, commitment).prop_map(
         |(recipients, content, form, commitment)| Mail {
             recipients,
+            form: match form {
+                Form::Streamed(_) if content.len() > 20_000 => Form::Streamed(20_000),
+                form => form,
+            },
             content,
-            form,
             commitment,
         },
     )
@@ -288,7 +370,10 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
         1 => vec(1_u8.., 0..40),
         1 => (200_usize..3000).prop_map(|length| vec![b'x'; length]),
     ];
-    vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    let pieces = vec(piece, 0..24).prop_map(|pieces| pieces.concat());
+    // Now and then, what makes several chunks.
+    let long = (30_000_usize..70_000).prop_map(|length| b".234567\n".repeat(length / 8));
+    prop_oneof![30 => pieces, 1 => long]
 }
 
 fn security() -> impl Strategy<Value = Security> {
