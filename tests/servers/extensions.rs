@@ -24,6 +24,7 @@ pub(crate) fn all(fixture: &'static Fixture) -> Vec<Trial> {
             assert_same(&server.stored(sender), FOREIGN.as_bytes());
         }),
         fixture.trial("a_labels", a_labels),
+        fixture.trial("too_many_recipients", too_many),
     ]
 }
 
@@ -65,6 +66,27 @@ fn a_labels(server: &Server) {
     });
     let sender = "jo@xn--bcher-kva.example";
     assert_same(&server.stored(sender), message.as_bytes());
+}
+
+/// The server takes 50 recipients in one transaction, and does not say so beforehand.
+fn too_many(server: &Server) {
+    block_on(async {
+        let client = connect(server, SmtpUtf8::WhereNeeded).await;
+        let recipients = (0..120).map(|_| mailbox("alice@example.test"));
+        let envelope = Envelope::new(mailbox("many@example.test"), recipients);
+        let outcome = client.send(envelope, content("Subject: x\r\n")).await;
+        assert_eq!(outcome.verdicts().len(), 120);
+        assert!(outcome.is_accepted(), "{outcome:?}");
+        // A reply for the queue's name: as many as there were transactions.
+        let mut replies: Vec<_> = outcome
+            .verdicts()
+            .iter()
+            .filter_map(|verdict| verdict.reply().map(ToString::to_string))
+            .collect();
+        replies.dedup();
+        assert_eq!(replies.len(), 3, "{replies:?}");
+        client.close().await.expect("the session ends well");
+    });
 }
 
 /// A report of success is asked for, and comes, with the names that were given.
