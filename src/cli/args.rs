@@ -162,6 +162,7 @@ pub(crate) struct ConnectionArguments {
 pub(crate) struct ServerArguments {
     /// smtp://[USER@]HOST[:PORT]   STARTTLS required, port 587
     /// smtps://[USER@]HOST[:PORT]  TLS from the first octet, port 465
+    /// lmtp://HOST:PORT            LMTP into a mail store, in clear unless --encryption says otherwise
     /// sandbox:                    the built-in server, started for this command
     #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     #[arg(verbatim_doc_comment)]
@@ -254,6 +255,12 @@ pub(crate) struct DialogueArguments {
     /// Send one command at a time though the server offers PIPELINING
     #[arg(long)]
     pub(crate) no_pipelining: bool,
+    /// Send messages by DATA though the server offers CHUNKING
+    #[arg(long)]
+    pub(crate) no_chunking: bool,
+    /// Begin the next message before the reply to BDAT LAST
+    #[arg(long, conflicts_with_all = ["no_pipelining", "no_chunking"])]
+    pub(crate) overlap: bool,
     /// Address of this machine to connect from
     #[arg(long, value_name = "IP")]
     pub(crate) source_address: Option<IpAddr>,
@@ -270,6 +277,9 @@ pub(crate) struct SandboxArguments {
     /// TLS from the first octet instead of STARTTLS
     #[arg(long)]
     pub(crate) tls: bool,
+    /// Speak LMTP, with a reply for each recipient behind the message
+    #[arg(long)]
+    pub(crate) lmtp: bool,
     /// Take no mail before a log-in
     #[arg(long)]
     pub(crate) require_auth: bool,

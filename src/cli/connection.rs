@@ -14,7 +14,7 @@ use super::terminal;
 use crate::net::config::ClientConfig;
 use crate::net::{TlsOptions, Trust};
 use crate::proto::address::Domain;
-use crate::proto::config::{Config, Pipelining, PlaintextAuth, Security};
+use crate::proto::config::{Chunking, Config, Pipelining, PlaintextAuth, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
 use crate::proto::timer::Timeouts;
 use crate::sandbox::{Auth, Extension, Options, Sandbox};
@@ -37,6 +37,7 @@ impl Setup {
         match target {
             Target::Host(server) => {
                 let session = session_config(server.security, arguments)?;
+                let session = session.with_protocol(server.protocol);
                 let session = match credentials(&server, &arguments.login).await? {
                     Some(credentials) => session.with_credentials(credentials),
                     None => session,
@@ -112,6 +113,11 @@ fn session_config(security: Security, arguments: &ConnectionArguments) -> Result
     }
     if arguments.dialogue.no_pipelining {
         config = config.with_pipelining(Pipelining::Off);
+    } else if arguments.dialogue.overlap {
+        config = config.with_pipelining(Pipelining::Overlapping);
+    }
+    if arguments.dialogue.no_chunking {
+        config = config.with_chunking(Chunking::Off);
     }
     if let Some(longest) = &arguments.dialogue.timeout {
         let longest = seconds("--timeout", longest)?;

@@ -8,6 +8,7 @@ use super::args::SandboxArguments;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::{self, Ink, Tint};
+use crate::proto::config::Protocol;
 use crate::sandbox::{Auth, Fault, Happening, Line, Options, Received, Sandbox, TlsMode};
 
 /// Runs the server, and shows what happens there.
@@ -89,6 +90,10 @@ pub(crate) fn show_message(label: &str, message: &Received) {
 fn options(arguments: &SandboxArguments) -> Result<Options, Failure> {
     let mut options = Options::default()
         .with_listen(arguments.listen)
+        .with_protocol(match arguments.lmtp {
+            true => Protocol::Lmtp,
+            false => Protocol::Smtp,
+        })
         .with_tls(match arguments.tls {
             true => TlsMode::Implicit,
             false => TlsMode::StartTls,
@@ -108,9 +113,11 @@ fn options(arguments: &SandboxArguments) -> Result<Options, Failure> {
 
 fn introduce(sandbox: &Sandbox, arguments: &SandboxArguments) {
     let address = sandbox.address();
-    let (scheme, tls) = match arguments.tls {
-        true => ("smtps", "TLS from the first octet"),
-        false => ("smtp", "STARTTLS offered"),
+    let (scheme, tls) = match (arguments.lmtp, arguments.tls) {
+        (true, true) => ("lmtp", "TLS from the first octet"),
+        (true, false) => ("lmtp", "STARTTLS offered"),
+        (false, true) => ("smtps", "TLS from the first octet"),
+        (false, false) => ("smtp", "STARTTLS offered"),
     };
     let login = match arguments.require_auth {
         true => "required",

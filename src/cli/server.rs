@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::args::{Encryption, ServerArguments};
 use super::failure::Failure;
-use crate::proto::config::Security;
+use crate::proto::config::{Protocol, Security};
 
 /// Where a command connects.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
+    pub(crate) protocol: Protocol,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
 }
@@ -62,6 +63,7 @@ impl Target {
             host: checked_host(host)?.to_owned(),
             port: checked_port(port)?.unwrap_or(security.default_port()),
             security,
+            protocol: Protocol::Smtp,
             username: None,
             password: None,
         }))
@@ -79,18 +81,20 @@ impl Target {
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(Failure::usage(format!("--server takes a URL: {FORMS}")));
         };
-        let security = match (scheme.to_ascii_lowercase().as_str(), encryption) {
+        let scheme = scheme.to_ascii_lowercase();
+        let security = match (scheme.as_str(), encryption) {
+            ("lmtp", None) => Security::Plaintext,
             ("smtp", None) => Security::StartTls,
-            ("smtp", Some(encryption)) => encryption.into(),
+            ("smtp" | "lmtp", Some(encryption)) => encryption.into(),
             ("smtps", None | Some(Encryption::Tls)) => Security::Implicit,
             ("smtps", Some(_)) => {
                 return Err(Failure::usage(
                     "--encryption contradicts the URL: 'smtps' is TLS from the first octet",
                 ));
             }
-            ("lmtp" | "lmtp+unix", _) => {
+            ("lmtp+unix", _) => {
                 return Err(Failure::usage(
-                    "LMTP is not supported: --server takes SMTP URLs",
+                    "LMTP to a Unix socket is not supported: --server takes lmtp://HOST:PORT",
                 ));
             }
             _ => {
@@ -104,13 +108,18 @@ impl Target {
                 "'//' is missing in --server: {FORMS}"
             )));
         };
-        Server::from_authority(rest.strip_suffix('/').unwrap_or(rest), security).map(Self::Host)
+        let protocol = match scheme.as_str() {
+            "lmtp" => Protocol::Lmtp,
+            _ => Protocol::Smtp,
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        Server::from_authority(authority, security, protocol).map(Self::Host)
     }
 }
 
 impl Server {
     /// RFC 3986 §3.2: `[ userinfo "@" ] host [ ":" port ]`.
-    fn from_authority(text: &str, security: Security) -> Result<Self, Failure> {
+    fn from_authority(text: &str, security: Security, protocol: Protocol) -> Result<Self, Failure> {
         let (userinfo, place) = match text.rsplit_once('@') {
             Some((userinfo, place)) => (Some(userinfo), place),
             None => (None, text),
@@ -136,8 +145,18 @@ impl Server {
         };
         Ok(Self {
             host: checked_host(host)?.to_owned(),
-            port: checked_port(port)?.unwrap_or(security.default_port()),
+            port: match (protocol, checked_port(port)?) {
+                (Protocol::Smtp, port) => port.unwrap_or(security.default_port()),
+                (Protocol::Lmtp, Some(port)) if port != 25 => port,
+                // RFC 2033 §5: it has no port of its own, and never that of SMTP.
+                (Protocol::Lmtp, _) => {
+                    return Err(Failure::usage(
+                        "--server lmtp://HOST:PORT needs a port, and not 25: that is for SMTP",
+                    ));
+                }
+            },
             security,
+            protocol,
             username,
             password,
         })
@@ -211,7 +230,7 @@ fn percent_decoded(text: &str) -> Result<String, Failure> {
     String::from_utf8(octets).map_err(|_| wrong())
 }
 
-const FORMS: &str = "smtp://HOST, smtps://HOST or sandbox:";
+const FORMS: &str = "smtp://HOST, smtps://HOST, lmtp://HOST:PORT or sandbox:";
 
 #[cfg(test)]
 mod tests {
@@ -321,11 +340,27 @@ mod tests {
     }
 
     #[test]
+    fn lmtp_is_in_clear_unless_told_otherwise() {
+        let url = "lmtp://[::1]:2003";
+        for (encryption, security) in [
+            (None, Security::Plaintext),
+            (Some(Encryption::Starttls), Security::StartTls),
+            (Some(Encryption::Tls), Security::Implicit),
+        ] {
+            let server = server(Target::from_arguments(&arguments(url, encryption)));
+            assert_eq!((server.host.as_str(), server.port), ("::1", 2003));
+            assert_eq!(server.security, security);
+            assert_eq!(server.protocol, Protocol::Lmtp);
+        }
+    }
+
+    #[test]
     fn a_malformed_url_is_refused_and_not_shown() {
         for url in [
             "mail.example.org",
             "http://jo:secret@h",
-            "lmtp://h:24",
+            "lmtp://jo:secret@h",
+            "lmtp://jo:secret@h:25",
             "lmtp+unix:/run/lmtp",
             "smtp:jo:secret@h",
             "smtp://jo:secret@",

@@ -55,7 +55,7 @@ async fn wrong_use_exits_64_and_prints_no_document() {
     for more in [
         &[][..],
         &["--server", "sandbox:", "--no-such-option"],
-        &["--server", "lmtp://h:24", "--text", "x"],
+        &["--server", "lmtp://h:25", "--text", "x"],
         &["--server", "smtp://h:0", "--text", "x"],
         &["--server", "smtp://h", "--host", "h", "--text", "x"],
         &["--host", "h"],

@@ -1,5 +1,7 @@
 //! The driver: over streams in memory whose other end a test plays, and against the sandbox.
 
+#[cfg(feature = "sandbox")]
+mod chunks;
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
 mod rounds;
