@@ -12,7 +12,8 @@ use crate::proto::Protocol;
 ///
 /// The default is a server that any client should get along with: on a free port of 127.0.0.1, with
 /// STARTTLS on offer, AUTH PLAIN and LOGIN on offer inside TLS and not required, one account (`alice`
-/// with `password`), every [`Extension`] but SMTPUTF8 and LIMITS, every sender and recipient accepted.
+/// with `password`), every [`Extension`] but BINARYMIME, SMTPUTF8 and LIMITS, every sender and
+/// recipient accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
@@ -75,7 +76,6 @@ impl Default for Options {
                 Extension::EightBitMime,
                 Extension::EnhancedStatusCodes,
                 Extension::Chunking,
-                Extension::BinaryMime,
                 Extension::Dsn,
                 Extension::DeliverBy,
                 Extension::FutureRelease,

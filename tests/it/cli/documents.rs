@@ -1,6 +1,7 @@
 //! What became of a message, as exit code and JSON document.
 
-use ehlo::sandbox::{Options, TlsMode};
+use ehlo::proto::Protocol;
+use ehlo::sandbox::{Options, Sandbox, TlsMode};
 use serde_json::{Value, json};
 
 use super::{FROM_TO, HELLO, SECRET, Server, ehlo, keys};
@@ -149,7 +150,7 @@ async fn each_fault_of_the_server_has_its_exit_code_category_and_stage() {
         ("close@mail", 75, "connection-lost", "mail"),
     ] {
         let server = Server::with_fault(fault).await;
-        let run = server.send(&[]).await;
+        let run = server.send(&["--no-chunking"]).await;
         let found = run.json();
         assert_eq!(
             (
@@ -195,12 +196,55 @@ async fn a_lost_reply_to_the_message_is_in_doubt_and_exits_75() {
 }
 
 #[tokio::test]
+async fn a_message_that_left_with_its_envelope_is_in_doubt() {
+    let server = Server::with_fault("close@mail").await;
+    let run = server.send(&[]).await;
+    run.assert_failed(75, "connection-lost", "body");
+    assert_eq!(run.json()["outcome"], "in-doubt");
+}
+
+#[tokio::test]
+async fn lmtp_has_a_result_for_each_recipient() {
+    let options = Options::default()
+        .with_protocol(Protocol::Lmtp)
+        .with_undelivered_recipient("bob@example.com", "452 4.2.2 full".parse().unwrap());
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let server = format!("lmtp://{}", sandbox.address());
+    for more in [&[][..], &["--no-chunking"]] {
+        let arguments = [
+            "send",
+            "--json",
+            "--server",
+            &server,
+            "--from",
+            "jo@example.com",
+        ];
+        let envelope = [
+            "--to",
+            "ann@example.com",
+            "--to",
+            "bob@example.com",
+            "--text",
+            "x",
+        ];
+        let run = ehlo(&[&arguments[..], &envelope, more].concat()).await;
+        assert_eq!(run.code, 0, "{}", run.all());
+        let document = run.json();
+        assert_eq!(document["outcome"], "partial");
+        assert_eq!(document["accepted"], json!(["ann@example.com"]));
+        assert_eq!(document["rejected"][0]["code"], 452);
+        assert_eq!(document["recipients"][1]["stage"], "body");
+    }
+    assert_eq!(sandbox.received().len(), 2);
+}
+
+#[tokio::test]
 async fn a_silent_server_is_a_time_out() {
     let run = Server::with_fault("stall@greeting").await;
     let run = run.send(&["--timeout", "0.2"]).await;
     run.assert_failed(69, "connection-timeout", "greeting");
     let server = Server::with_fault("stall@mail").await;
-    let run = server.send(&["--timeout", "0.2"]).await;
+    let run = server.send(&["--timeout", "0.2", "--no-chunking"]).await;
     run.assert_failed(75, "connection-timeout", "mail");
 }
 

@@ -144,7 +144,7 @@ async fn messages_that_were_not_begun_go_by_a_new_connection() {
         .map(|n| server.file(&format!("{n}.eml"), format!("Subject: {n}\r\n\r\n{n}\r\n")))
         .collect();
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
-    let run = server.send_files(&names, &[]).await;
+    let run = server.send_files(&names, &["--no-chunking"]).await;
     assert_eq!(run.code, 0, "{}", run.all());
     assert_eq!(run.documents().len(), 5);
     assert_eq!(server.sandbox.received().len(), 5);

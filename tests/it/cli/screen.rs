@@ -248,7 +248,7 @@ async fn ctrl_c_says_what_the_server_has() {
             .with_fault(Fault::at(step, Act::Stall));
         let (sandbox, mut happenings) = Sandbox::start_watched(options).await.unwrap();
         let server = Server::of(sandbox);
-        let mut command = command(&server.arguments(&[]));
+        let mut command = command(&server.arguments(&["--no-chunking"]));
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         loop {

@@ -158,7 +158,7 @@ async fn a_refused_message_costs_none_of_those_behind_it() {
 #[tokio::test]
 async fn binary_content_arrives_octet_by_octet() {
     let octets = b"A: b\r\n\r\n\0\n\r.\xff\r".as_slice();
-    let sandbox = sandbox(Options::default()).await;
+    let sandbox = sandbox(Options::default().with_extension(Extension::BinaryMime)).await;
     let client = client(&sandbox, session()).await;
     let whole = client
         .send(to("bob@example.org"), Content::binary(octets))

@@ -1,7 +1,7 @@
 //! The driver over TCP, against the sandbox: mail that arrives, and servers that misbehave.
 
 use ehlo::net::{TlsOptions, Trust};
-use ehlo::proto::Timeouts;
+use ehlo::proto::{Chunking, Config, Timeouts};
 use ehlo::sandbox::{Options, Sandbox, TlsMode};
 use ehlo::{Category, Client, ClientConfig, Credentials, Error, Security, Stage, Verdict};
 use std::time::Duration;
@@ -134,7 +134,8 @@ async fn threads_share_a_connection_and_each_verdict_is_true_though_some_give_up
 #[tokio::test]
 async fn a_lesson_about_a_server_is_kept_for_the_next_connection() {
     let sandbox = sandbox(&["refuse-behind-body"], TlsMode::None).await;
-    let config = config(&sandbox, Security::Plaintext);
+    let session = Config::new(Security::Plaintext).with_chunking(Chunking::Off);
+    let config = config(&sandbox, Security::Plaintext).with_session(session);
     // EHLO, 5 envelopes and QUIT, and at first the envelope that was refused once more.
     for commands in [17 + 3, 17] {
         let before = sandbox.counters().commands;
@@ -163,6 +164,8 @@ async fn failed(faults: &[&str], security: Security) -> (Error, Doubt) {
     let mut config = config(&sandbox, security);
     // A server that is silent is given up at once, so that no test has to wait.
     config.session.timeouts = Timeouts::default().capped(Duration::from_millis(300));
+    // A message that leaves with its envelope is in doubt from MAIL on.
+    config.session.chunking = Chunking::Off;
     let client = match Client::connect(config).await {
         Ok(client) => client,
         Err(error) => return (error, Doubt::None),
