@@ -154,6 +154,17 @@ async fn an_address_longer_than_servers_must_take_is_warned_of_and_tried() {
 }
 
 #[tokio::test]
+async fn a_domain_beyond_ascii_is_written_in_ascii_where_the_server_lacks_smtputf8() {
+    let server = Server::start(Options::default()).await;
+    let run = server.send(&["--to", "jo@bücher.example"]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert_eq!(run.json()["accepted"][1], "jo@bücher.example");
+    let received = &server.sandbox.received()[0];
+    assert_eq!(received.recipients[1], "jo@xn--bcher-kva.example");
+    assert!(received.content.is_ascii());
+}
+
+#[tokio::test]
 async fn malformed_values_are_a_wrong_use() {
     for words in [
         ["--dsn-notify", "sometimes"],
