@@ -82,6 +82,14 @@
 //!   seconds of silence are success.
 //! - **Recipients that need SMTPUTF8 where it is not on offer are left out one by one**; the others
 //!   get the message.
+//! - **What a message needs and a session lacks is one list**, [`proto::preflight`]: the engine judges
+//!   by it before MAIL, and whoever wants to know beforehand asks for it. A parameter whose extension
+//!   is not on offer is left out and told of, or keeps the message from being sent, as its
+//!   [`Weight`] says; it is never sent.
+//! - **Too many recipients are several transactions of one message**: `Client` spreads them as the
+//!   server's LIMITS say, and sends again to those who were put off, as long as each round was of
+//!   use to somebody. A streamed body is not sent twice: those recipients stay put off. QUIT then
+//!   waits for the verdicts.
 //! - **`<` and `>` are refused in addresses even within quotes**, where the grammar has them: nobody
 //!   uses them, and servers that search for the path's end can be led astray.
 //! - **The strongest mechanism that the credentials allow is used, and no second one with the same
@@ -106,8 +114,8 @@
 //!
 //! # Features
 //!
-//! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls) and `aws-lc-rs` (its crypto
-//! provider) are on by default; `ring` is the other provider; `sandbox`, `message`, `tracing` and
+//! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls), `aws-lc-rs` (its crypto
+//! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other provider; `sandbox`, `message`, `tracing` and
 //! `cli` add what their names say. Without any, the engine alone is built, with neither tokio nor
 //! rustls.
 
@@ -131,9 +139,11 @@ pub use net::config::ClientConfig;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;
-pub use proto::params::{Param, ParamError, Params};
+pub use proto::dsn::{EnvelopeId, Notify, Occasion, OriginalRecipient, Return};
+pub use proto::params::{Param, ParamError, Params, Weight};
 pub use proto::reply::{Code, EnhancedCode, Reply};
 pub use proto::sasl::{Credentials, CredentialsError};
+pub use proto::schedule::{DeliverBy, Hold, Late, Priority};
 pub use proto::transaction::{
     Body, Commitment, Encoding, Envelope, Outcome, Recipient, Streamed, Verdict,
 };

@@ -31,6 +31,8 @@ pub(crate) struct SendArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
     #[command(flatten)]
+    pub(crate) extensions: ExtensionArguments,
+    #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
     /// Print one JSON document (one a line for several messages) instead of text
     #[arg(long, help_heading = "Output")]
@@ -84,6 +86,50 @@ pub(crate) struct MessageArguments {
         hide_possible_values = true
     )]
     pub(crate) long_lines: LongLinesRule,
+}
+
+/// What the server is asked for besides delivery.
+#[derive(Args)]
+#[command(next_help_heading = "Extensions")]
+pub(crate) struct ExtensionArguments {
+    /// Report on these occasions: never, or of success,failure,delay
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) dsn_notify: Option<String>,
+    /// What a report of failure returns: full or hdrs
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) dsn_ret: Option<String>,
+    /// Name of the message in reports
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) dsn_envid: Option<String>,
+    /// Send over TLS to verified servers alone, all the way to the recipient
+    #[arg(long)]
+    pub(crate) require_tls: bool,
+    /// Use SMTPUTF8 where something needs it, for every message, or not at all
+    #[arg(long, value_name = "auto|always|never", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) smtputf8: SmtpUtf8Rule,
+    /// Return the message if it is not delivered in so many seconds
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) deliver_by: Option<String>,
+    /// Let the server hold the message for so many seconds
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) hold_for: Option<String>,
+    /// Priority from -9 to 9, as in --priority=-4
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) priority: Option<String>,
+    /// Any other parameter of MAIL; may be given many times
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(crate) mail_param: Vec<String>,
+    /// Any other parameter of each RCPT; may be given many times
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(crate) rcpt_param: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SmtpUtf8Rule {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,7 +17,7 @@ use crate::proto::address::Domain;
 use crate::proto::config::{Chunking, Config, Pipelining, PlaintextAuth, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
 use crate::proto::timer::Timeouts;
-use crate::sandbox::{Auth, Options, Sandbox};
+use crate::sandbox::{Auth, Extension, Options, Sandbox};
 
 /// A server to connect to, and how.
 pub(crate) struct Setup {
@@ -69,6 +69,7 @@ impl Setup {
             Failure::Internal(format!("the built-in server does not start: {error}"))
         };
         let options = Options::default()
+            .with_extension(Extension::SmtpUtf8)
             .with_auth(Auth::Required)
             .with_account(ACCOUNT.0, ACCOUNT.1);
         let sandbox = Sandbox::start(options).await.map_err(|e| broken(&e))?;

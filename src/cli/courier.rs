@@ -21,6 +21,7 @@ use crate::error::{Category, Error, Stage};
 use crate::net::client::{Client, Delivery};
 use crate::proto::Stats;
 use crate::proto::body::Content;
+use crate::proto::preflight::{Effect, preflight};
 use crate::proto::transaction::{Envelope, Outcome, Streamed, Verdict};
 
 /// Sends messages to one server.
@@ -151,6 +152,7 @@ impl<'a> Courier<'a> {
                 return Ok(());
             }
         };
+        self.warn_of(envelope, &client);
         let outcome = match loaded {
             Loaded::Whole(content) => {
                 let last = client.clone().send_last(envelope.clone(), content);
@@ -224,6 +226,7 @@ impl<'a> Courier<'a> {
                 None => match self.connect().await {
                     Ok(client) => {
                         run.answered = 0;
+                        self.warn_of(run.envelope, &client);
                         run.client.insert(client).clone()
                     }
                     Err(error) => {
@@ -298,6 +301,20 @@ impl<'a> Courier<'a> {
         self.report_outcome(name, client, outcome, begun.elapsed());
     }
 
+    /// What of the envelope is sent, and a server may still mind.
+    fn warn_of(&self, envelope: &Envelope, client: &Client) {
+        for shortfall in preflight(
+            envelope,
+            None,
+            &client.session(),
+            &self.setup.config.session,
+        ) {
+            if shortfall.effect == Effect::Sent {
+                terminal::warn(format_args!("{}. {}", shortfall.message, shortfall.hint));
+            }
+        }
+    }
+
     /// Connects. What is known of the server is kept even where no session comes of it.
     async fn connect(&mut self) -> Result<Client, Error> {
         let config = self.setup.config.clone();
@@ -352,6 +369,7 @@ impl<'a> Courier<'a> {
                 .map(interrupt::explained)
                 .collect(),
         )
+        .with_notices(outcome.notices().to_vec())
     }
 
     fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
@@ -390,6 +408,12 @@ impl<'a> Courier<'a> {
     }
 
     fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
+        for notice in outcome.notices() {
+            match &message {
+                Some(name) => terminal::warn(format_args!("{name}: {notice}")),
+                None => terminal::warn(notice),
+            }
+        }
         let recipients = self.arguments.envelope.to.iter().cloned();
         let report = Report {
             message,

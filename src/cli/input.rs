@@ -164,7 +164,10 @@ async fn compose(
     from: &Mailbox,
     to: &[Mailbox],
 ) -> Result<Bytes, Failure> {
-    let mut message = Message::new(from.clone());
+    // In a header, where any server takes it.
+    let written = |mailbox: &Mailbox| mailbox.to_ascii().unwrap_or_else(|| mailbox.clone());
+    let to: Vec<Mailbox> = to.iter().map(written).collect();
+    let mut message = Message::new(written(from));
     // An address beyond ASCII in a header keeps a server without SMTPUTF8 from taking the message
     // for anybody; in the envelope alone it concerns nobody else.
     let any_ascii = to.iter().any(Mailbox::is_ascii);

@@ -9,6 +9,7 @@ mod args;
 mod connection;
 mod courier;
 mod exit;
+mod extensions;
 mod failure;
 mod human;
 mod input;

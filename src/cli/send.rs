@@ -6,6 +6,7 @@ use super::args::SendArguments;
 use super::connection::Setup;
 use super::courier::Courier;
 use super::exit::Exit;
+use super::extensions::{self, Wishes};
 use super::failure::Failure;
 use super::input::Input;
 use super::sandbox;
@@ -13,7 +14,7 @@ use super::server::Target;
 use super::terminal;
 use crate::error::Stage;
 use crate::proto::address::{Mailbox, ReversePath};
-use crate::proto::transaction::{Commitment, Envelope};
+use crate::proto::transaction::{Commitment, Envelope, Recipient};
 
 /// Sends the messages, and reports what became of each.
 pub(crate) async fn run(mut arguments: SendArguments) -> Result<Exit, Failure> {
@@ -22,9 +23,11 @@ pub(crate) async fn run(mut arguments: SendArguments) -> Result<Exit, Failure> {
         fill_in(&mut arguments);
     }
     check(&arguments)?;
-    let setup = Setup::prepare(target, &arguments.connection).await?;
+    let wishes = Wishes::read(&arguments.extensions)?;
+    let mut setup = Setup::prepare(target, &arguments.connection).await?;
+    setup.config.session.smtputf8 = extensions::smtputf8(&arguments.extensions);
     let mut courier = Courier::new(&arguments, &setup)?;
-    let (envelope, inputs) = match prepare(&arguments).await {
+    let (envelope, inputs) = match prepare(&arguments, &wishes).await {
         Ok(prepared) => prepared,
         Err(Failure::Data(error)) => return Ok(courier.give_up(&error)),
         Err(failure) => return Err(failure),
@@ -84,7 +87,10 @@ fn check(arguments: &SendArguments) -> Result<(), Failure> {
     }
 }
 
-async fn prepare(arguments: &SendArguments) -> Result<(Envelope, Vec<Input>), Failure> {
+async fn prepare(
+    arguments: &SendArguments,
+    wishes: &Wishes<'_>,
+) -> Result<(Envelope, Vec<Input>), Failure> {
     let given = &arguments.envelope;
     let from = match &given.from {
         Some(text) => Some(mailbox(Stage::Mail, text)?),
@@ -106,8 +112,11 @@ async fn prepare(arguments: &SendArguments) -> Result<(Envelope, Vec<Input>), Fa
         false => Commitment::Each,
     };
     let inputs = Input::from_arguments(&arguments.message, from.as_ref(), &to).await?;
-    let envelope = Envelope::new(reverse_path, to).with_commitment(commitment);
-    Ok((envelope, inputs))
+    let recipients = to
+        .into_iter()
+        .map(|mailbox| wishes.of_recipient(Recipient::new(mailbox)));
+    let envelope = Envelope::new(reverse_path, recipients).with_commitment(commitment);
+    Ok((wishes.of_message(envelope), inputs))
 }
 
 fn mailbox(stage: Stage, text: &str) -> Result<Mailbox, Failure> {

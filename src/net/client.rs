@@ -6,15 +6,17 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::config::ClientConfig;
 use super::driver::{Driver, Endpoints};
+use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
-use super::shared::{Departure, Life, Owner, Standing, closed_error, now};
+use super::shared::{Departure, Life, Owner, Standing, State, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
@@ -223,16 +225,24 @@ impl Client {
     pub async fn send_last(self, envelope: Envelope, body: impl Into<Body>) -> Outcome {
         let body = body.into();
         let permits = self.owner.shared.wait_for_room(&body).await;
+        // What the server puts off needs another transaction: QUIT waits until that is known.
+        let may_go_on = match &body {
+            Body::Whole(_) => Rounds::may_be_needed(&envelope),
+            Body::Streamed(_) => false,
+        };
         let submitted = self.owner.shared.change(|state| {
             let now = now();
-            let submitted = state.submit(envelope, Some(body), permits, now);
-            state.connection.quit(now);
+            let submitted = begin(state, envelope, Some(body), permits, now);
+            if !may_go_on {
+                state.connection.quit(now);
+            }
             submitted
         });
         let outcome = self.delivery(submitted, permits).await;
-        self.owner
-            .shared
-            .change(|state| state.departure = Departure::WhenIdle);
+        self.owner.shared.change(|state| {
+            state.connection.quit(now());
+            state.departure = Departure::WhenIdle;
+        });
         outcome
     }
 
@@ -284,13 +294,13 @@ impl Client {
         let submitted = self
             .owner
             .shared
-            .change(|state| state.submit(envelope, body, permits, now()));
+            .change(|state| begin(state, envelope, body, permits, now()));
         self.delivery(submitted, permits)
     }
 
-    fn delivery(&self, submitted: Result<TransactionId, Vec<Verdict>>, permits: u32) -> Delivery {
+    fn delivery(&self, submitted: Result<DeliveryStage, Vec<Verdict>>, permits: u32) -> Delivery {
         let stage = match submitted {
-            Ok(id) => DeliveryStage::Waiting(id),
+            Ok(stage) => stage,
             Err(verdicts) => {
                 self.owner.shared.give_room(permits);
                 DeliveryStage::Refused(Outcome::new(verdicts))
@@ -386,6 +396,8 @@ impl fmt::Debug for Delivery {
 
 enum DeliveryStage {
     Waiting(TransactionId),
+    /// Of a message that may take more than one transaction.
+    InRounds(Box<Rounds>),
     Refused(Outcome),
     Taken,
 }
@@ -470,6 +482,24 @@ impl Future for Delivery {
                     }
                 }
             }
+            DeliveryStage::InRounds(mut rounds) => {
+                // Another transaction is something for the driver to send.
+                let mut state = self.owner.shared.lock();
+                let submitted = state.submitted();
+                let finished = rounds.poll(&mut state, cx, now());
+                let driver = match state.submitted() == submitted {
+                    true => None,
+                    false => state.driver.clone(),
+                };
+                drop(state);
+                if let Some(driver) = driver {
+                    driver.wake();
+                }
+                if finished.is_pending() {
+                    self.stage = DeliveryStage::InRounds(rounds);
+                }
+                finished
+            }
             DeliveryStage::Refused(outcome) => Poll::Ready(outcome),
             DeliveryStage::Taken => Poll::Pending,
         }
@@ -478,9 +508,37 @@ impl Future for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let DeliveryStage::Waiting(id) = self.stage {
-            self.owner.shared.change(|state| state.abandon(id, now()));
+        match &self.stage {
+            DeliveryStage::Waiting(id) => {
+                let id = *id;
+                self.owner.shared.change(|state| state.abandon(id, now()));
+            }
+            DeliveryStage::InRounds(rounds) => {
+                self.owner
+                    .shared
+                    .change(|state| rounds.abandon(state, now()));
+            }
+            DeliveryStage::Refused(_) | DeliveryStage::Taken => {}
         }
+    }
+}
+
+/// Submits a message, or a probe where there is no body.
+fn begin(
+    state: &mut State,
+    envelope: Envelope,
+    body: Option<Body>,
+    permits: u32,
+    now: Instant,
+) -> Result<DeliveryStage, Vec<Verdict>> {
+    match body {
+        Some(Body::Whole(content)) if Rounds::may_be_needed(&envelope) => {
+            Rounds::begin(state, envelope, content, permits, now)
+                .map(|rounds| DeliveryStage::InRounds(Box::new(rounds)))
+        }
+        body => state
+            .submit(envelope, body, permits, now)
+            .map(DeliveryStage::Waiting),
     }
 }
 
@@ -513,7 +571,7 @@ fn blame_reader(outcome: Outcome, error: std::io::Error) -> Outcome {
             | Verdict::InDoubt(_) => verdict.clone(),
         })
         .collect();
-    Outcome::new(verdicts)
+    Outcome::new(verdicts).with_notices(outcome.notices().to_vec())
 }
 
 /// Octets that are read of a streamed body at a time.

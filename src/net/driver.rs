@@ -172,6 +172,7 @@ impl<S> Drop for Driver<S> {
                 Event::Finished { id, recipients } => {
                     state.finish(id, recipients);
                 }
+                Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Closed(closed) => result = closed,
                 Event::Reached { .. }
                 | Event::StartTls
@@ -298,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     let permits = state.finish(id, recipients);
                     shared.give_room(permits);
                 }
+                Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Recipient { .. } => {}
                 Event::Reached { stage, reply } => {
                     self.trace.reached(stage, reply.code().number());

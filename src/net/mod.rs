@@ -25,6 +25,7 @@ mod handshake;
 mod policy;
 pub(crate) mod proxy;
 mod resolve;
+mod rounds;
 mod route;
 mod shared;
 #[cfg(feature = "tls")]

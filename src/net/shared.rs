@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::connection::Connection;
+use crate::proto::notice::Notice;
 use crate::proto::session::{Session, TransportError, TransportErrorKind};
 use crate::proto::transaction::{Body, Envelope, Outcome, SubmitProblem, TransactionId, Verdict};
 
@@ -33,6 +34,10 @@ pub(super) struct State {
     slots: VecDeque<Slot>,
     /// Unfinished transactions.
     unfinished: usize,
+    /// Transactions submitted so far.
+    submitted: u64,
+    /// How many of them were there when the caller last withdrew all.
+    withdrawn: u64,
     /// Unfinished transactions whose body is streamed.
     streamed: usize,
     /// Who waits for the end of the connection.
@@ -74,6 +79,7 @@ struct Slot {
     progress: Progress,
     kind: Kind,
     permits: u32,
+    notices: Vec<Notice>,
 }
 
 enum Progress {
@@ -99,6 +105,8 @@ impl Shared {
                 departure: Departure::Polite,
                 slots: VecDeque::new(),
                 unfinished: 0,
+                submitted: 0,
+                withdrawn: 0,
                 streamed: 0,
                 mourners: Vec::new(),
                 woken: Vec::new(),
@@ -193,14 +201,31 @@ impl State {
             vec![verdict; refused.envelope.recipients().len().max(1)]
         })?;
         self.unfinished += 1;
+        self.submitted += 1;
         self.streamed += usize::from(kind == Kind::Streamed);
         self.slots.push_back(Slot {
             id,
             progress: Progress::Waiting(None),
             kind,
             permits,
+            notices: Vec::new(),
         });
         Ok(id)
+    }
+
+    /// Transactions submitted so far.
+    pub(super) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Whether a message that was begun when so many were submitted may take one transaction more.
+    pub(super) fn may_go_on(&self, begun: u64) -> bool {
+        match self.life {
+            Life::Opening(_) | Life::Ready(_) => {
+                self.withdrawn <= begun && self.connection.is_open()
+            }
+            Life::Closed(_) => false,
+        }
     }
 
     /// Whether the transaction is finished; its verdicts can be taken once.
@@ -216,8 +241,9 @@ impl State {
             Progress::Abandoned => Poll::Pending,
             Progress::Finished(verdicts) => {
                 let verdicts = std::mem::take(verdicts);
+                let notices = std::mem::take(&mut self.slots[index].notices);
                 self.slots.remove(index);
-                let outcome = Outcome::new(verdicts);
+                let outcome = Outcome::new(verdicts).with_notices(notices);
                 Poll::Ready(match self.connection.session() {
                     Some(session) => outcome.in_session(session),
                     None => outcome,
@@ -256,10 +282,18 @@ impl State {
 
     /// Withdraws what is not finished; who waits for it still gets its verdicts.
     pub(super) fn withdraw(&mut self, now: Instant) {
+        self.withdrawn = self.submitted;
         for slot in &self.slots {
             if let Progress::Waiting(_) = slot.progress {
                 self.connection.cancel(slot.id, now);
             }
+        }
+    }
+
+    /// Keeps what the engine says of a transaction, until its verdicts are there.
+    pub(super) fn notice(&mut self, id: TransactionId, notice: Notice) {
+        if let Some(index) = self.position(id) {
+            self.slots[index].notices.push(notice);
         }
     }
 

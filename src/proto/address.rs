@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::grammar;
+use super::labels;
 
 /// A mailbox: `local-part@domain` or `local-part@[address-literal]`.
 ///
@@ -75,6 +76,17 @@ impl Mailbox {
     /// Whether it can be sent without SMTPUTF8.
     pub fn is_ascii(&self) -> bool {
         self.text.is_ascii()
+    }
+
+    /// The same mailbox in ASCII, its domain as A-labels (UTS #46, RFC 5891). `None` where the local
+    /// part is not ASCII, the domain has no such form, or the feature `idna` is off; also where the
+    /// mailbox is ASCII as it is.
+    pub fn to_ascii(&self) -> Option<Self> {
+        if self.is_ascii() || !self.local_part().is_ascii() {
+            return None;
+        }
+        let domain = labels::to_ascii(self.domain())?;
+        format!("{}@{domain}", self.local_part()).parse().ok()
     }
 }
 
@@ -261,6 +273,39 @@ impl std::error::Error for AddressError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "idna")]
+    #[test]
+    fn a_domain_has_a_form_in_ascii_and_a_local_part_has_none() {
+        let ascii = |text: &str| {
+            let mailbox: Mailbox = text.parse().unwrap();
+            mailbox.to_ascii().map(|ascii| ascii.to_string())
+        };
+        assert_eq!(
+            ascii("Jo@BÜCHER.example").as_deref(),
+            Some("Jo@xn--bcher-kva.example")
+        );
+        assert_eq!(
+            ascii("jo@straße.example").as_deref(),
+            Some("jo@xn--strae-oqa.example")
+        );
+        for text in [
+            "jö@bücher.example",
+            "jo@x.org",
+            "jo@\u{2001}x.org",
+            "jo@\u{200d}.org",
+        ] {
+            assert_eq!(ascii(text), None, "{text:?}");
+        }
+    }
+
+    /// R-6531-3; RFC 6531 §3.7.1
+    #[test]
+    fn the_name_for_ehlo_is_ascii_though_an_address_need_not_be() {
+        assert!("bücher.example".parse::<Domain>().is_err());
+        assert!("xn--bcher-kva.example".parse::<Domain>().is_ok());
+        assert!("jö@bücher.example".parse::<Mailbox>().is_ok());
+    }
 
     #[test]
     fn a_plain_local_part_is_quoted_where_the_grammar_needs_it() {

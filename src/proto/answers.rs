@@ -7,6 +7,7 @@ use super::config::{BehindMessage, Protocol};
 use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
+use super::notice::Notice;
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
 use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
 use super::preflight::Way;
@@ -24,10 +25,19 @@ impl Pipeline {
         now: Instant,
     ) -> Flow {
         match expect {
-            Expect::Mail(id) => self.mail_answered(id, reply, link),
-            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, reply, link),
+            Expect::Mail(id) => {
+                self.heed_priority(id, &reply, link);
+                self.mail_answered(id, reply, link)
+            }
+            Expect::Rcpt(id, index) => {
+                self.heed_priority(id, &reply, link);
+                self.rcpt_answered(id, index, reply, link)
+            }
             Expect::Data(id) => self.data_answered(id, reply, link, now),
-            Expect::Body(id) => self.body_answered(id, reply, link, now),
+            Expect::Body(id) => {
+                self.heed_priority(id, &reply, link);
+                self.body_answered(id, reply, link, now)
+            }
             Expect::Chunk(id) => self.chunk_answered(id, reply, link),
             Expect::Rset => reset_answered(reply, link),
             Expect::Greeting
@@ -37,6 +47,16 @@ impl Pipeline {
             | Expect::Handshake
             | Expect::Auth
             | Expect::Quit => Flow::Continue,
+        }
+    }
+
+    /// RFC 6710 §7: 2.3.6 says that the priority was changed.
+    fn heed_priority(&mut self, id: TransactionId, reply: &Reply, link: &mut Link) {
+        let changed = reply
+            .enhanced()
+            .is_some_and(|code| (code.class(), code.subject(), code.detail()) == (2, 3, 6));
+        if changed && let Some(transaction) = find(&mut self.transactions, id.0) {
+            transaction.notice(Notice::Priority(reply.clone()), link);
         }
     }
 

@@ -156,14 +156,12 @@ impl BodyParam {
 pub(crate) enum Utf8Param {
     Absent,
     SmtpUtf8,
-    /// Some recipients need it, but the server does not offer it.
-    NotOffered,
 }
 
 impl Utf8Param {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Absent | Self::NotOffered => "",
+            Self::Absent => "",
             Self::SmtpUtf8 => " SMTPUTF8",
         }
     }

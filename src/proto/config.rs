@@ -43,7 +43,10 @@ pub struct Config {
     /// Whether a transaction may begin behind an unanswered end of message. Default: yes. A session
     /// that finds a server unable to do so says so in its facts; give that back here next time.
     pub behind_message: BehindMessage,
-    /// Parameters of MAIL and RCPT whose extension the server does not list. Default: refused.
+    /// The use of SMTPUTF8. Default: where something needs it.
+    pub smtputf8: SmtpUtf8,
+    /// Parameters of MAIL and RCPT whose extension the server does not list. Default: left out or
+    /// refused, by each parameter's [`Weight`](crate::Weight).
     pub unadvertised: Unadvertised,
     /// How long to wait for the peer at each step. Default: RFC 5321 §4.5.3.2.
     pub timeouts: Timeouts,
@@ -65,6 +68,7 @@ impl Config {
             chunking: Chunking::default(),
             protocol: Protocol::default(),
             behind_message: BehindMessage::default(),
+            smtputf8: SmtpUtf8::default(),
             unadvertised: Unadvertised::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -138,6 +142,13 @@ impl Config {
     #[must_use]
     pub fn with_behind_message(mut self, behind_message: BehindMessage) -> Self {
         self.behind_message = behind_message;
+        self
+    }
+
+    /// With another use of SMTPUTF8.
+    #[must_use]
+    pub fn with_smtputf8(mut self, smtputf8: SmtpUtf8) -> Self {
+        self.smtputf8 = smtputf8;
         self
     }
 
@@ -279,11 +290,24 @@ pub enum BehindMessage {
     Wait,
 }
 
-/// What becomes of a transaction that has a parameter whose extension the server does not list.
+/// The use of SMTPUTF8 (RFC 6531). Closed: these are the three there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SmtpUtf8 {
+    /// Where an address, a parameter or a header needs it. Where it is not on offer, a domain beyond
+    /// ASCII is written as A-labels, and what cannot be is refused.
+    #[default]
+    WhereNeeded,
+    /// For every message: one is not sent where the server does not offer it.
+    Always,
+    /// Never, as if it were not on offer.
+    Never,
+}
+
+/// What becomes of a parameter whose extension the server does not list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unadvertised {
-    /// It is not sent.
+    /// It is left out, or its message is not sent, as its [`Weight`](crate::Weight) says.
     #[default]
     Refuse,
     /// It is sent with the parameter all the same.

@@ -272,6 +272,12 @@ impl Connection {
         self.progress.session.as_ref()
     }
 
+    /// Whether it still takes transactions: it is neither over nor told to quit.
+    pub fn is_open(&self) -> bool {
+        let ending = matches!(self.phase, Phase::Closed(_) | Phase::Ending(_));
+        self.pipeline.quit == Quit::No && !ending
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.link.stats()
@@ -375,7 +381,7 @@ impl Connection {
             true => Welcome::Doubtful,
             false => Welcome::Sure,
         };
-        let offers = Offers::new(extensions, config);
+        let offers = Offers::new(&session, config);
         self.pipeline.ready(offers, config.behind_message, welcome);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);

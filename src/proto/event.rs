@@ -1,5 +1,6 @@
 //! What comes out of a connection.
 
+use super::notice::Notice;
 use super::reply::Reply;
 use super::sasl::MechanismName;
 use super::session::Session;
@@ -40,6 +41,13 @@ pub enum Event {
         stage: Stage,
         /// The answer.
         reply: Reply,
+    },
+    /// Something to know of a transaction that decides nothing.
+    Noticed {
+        /// The transaction.
+        id: TransactionId,
+        /// What.
+        notice: Notice,
     },
     /// A transaction is over: one verdict a recipient, in envelope order. Exactly once a submission.
     Finished {

@@ -2,11 +2,46 @@
 //! and as it came for everything else.
 
 use super::grammar;
+use super::limits::ServerLimits;
 use super::reply::Reply;
 use super::sasl::MechanismName;
+use super::schedule::is_utc_time;
 
 /// The offers of the last EHLO reply. Nothing is lost: unknown keywords, their parameters, order and
 /// repeats are kept.
+///
+/// What becomes of each keyword in IANA's registry of SMTP service extensions; *by keyword* means
+/// that its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer:
+///
+/// | keyword | RFC | what the engine does with it |
+/// | --- | --- | --- |
+/// | `8BITMIME` | 6152 | `BODY=8BITMIME` for 8-bit messages; without it they are not sent |
+/// | `ATRN`, `ETRN`, `TURN` | 2645, 1985, 821 | nothing: they are for those who receive mail |
+/// | `AUTH` | 4954 | logs in, by the mechanisms of the configuration |
+/// | `BINARYMIME` | 3030 | `BODY=BINARYMIME` for binary messages, with `CHUNKING` |
+/// | `BURL` | 4468 | nothing: messages are sent, not referred to |
+/// | `CHECKPOINT` | 1845 | `TRANSID` by keyword; nothing is resumed |
+/// | `CHUNKING` | 3030 | messages go by BDAT, if [`Chunking`](crate::proto::Chunking) allows it |
+/// | `CONNEG`, `CONPERM` | 4141 | `CONNEG` and `CONPERM` by keyword |
+/// | `DELIVERBY` | 2852 | [`Envelope::with_deliver_by`](crate::Envelope::with_deliver_by), held against the least time |
+/// | `DSN` | 3461 | [`Recipient::with_notify`](crate::Recipient::with_notify), [`Recipient::with_original`](crate::Recipient::with_original), [`Envelope::with_return`](crate::Envelope::with_return), [`Envelope::with_envelope_id`](crate::Envelope::with_envelope_id) |
+/// | `ENHANCEDSTATUSCODES` | 2034 | nothing: status codes are read in any case |
+/// | `EXPN`, `HELP`, `VRFY` | 5321 | nothing: a probe asks by RCPT |
+/// | `FUTURERELEASE` | 4865 | [`Envelope::with_hold`](crate::Envelope::with_hold), held against the limits |
+/// | `LIMITS` | 9422 | obeyed; the driver spreads recipients over transactions |
+/// | `MT-PRIORITY` | 6710 | [`Envelope::with_priority`](crate::Envelope::with_priority); a change is told by a [`Notice`](crate::proto::Notice) |
+/// | `MTRK` | 3885 | `MTRK` by keyword |
+/// | `NO-SOLICITING` | 3865 | `SOLICIT` by keyword |
+/// | `ONEX`, `VERB` | none | nothing |
+/// | `PIPELINING` | 2920 | commands go in groups, if [`Pipelining`](crate::proto::Pipelining) allows it |
+/// | `REQUIRETLS` | 8689 | [`Envelope::with_require_tls`](crate::Envelope::with_require_tls), inside verified TLS alone |
+/// | `RRVS` | 7293 | `RRVS` by keyword |
+/// | `SAML`, `SEND`, `SOML` | 821 | nothing: they are obsolete |
+/// | `SIZE` | 1870 | `SIZE=` on MAIL; what is larger than the limit is not sent |
+/// | `SMTPUTF8` | 6531 | where something needs it, or as [`SmtpUtf8`](crate::proto::SmtpUtf8) says |
+/// | `STARTTLS` | 3207 | started, as [`Security`](crate::Security) says |
+/// | `SUBMITTER` | 4405 | `SUBMITTER` by keyword |
+/// | `UTF8SMTP` | 5336 | nothing: `SMTPUTF8` has replaced it |
 #[derive(Clone, Debug, Default)]
 pub struct Extensions {
     reply: Option<Reply>,
@@ -54,6 +89,35 @@ impl Extensions {
             .filter_map(|name| str::from_utf8(name).ok()?.parse().ok())
     }
 
+    /// The limits that the server states (RFC 9422).
+    pub fn limits(&self) -> ServerLimits {
+        ServerLimits::of(self)
+    }
+
+    /// The least time of delivery in seconds with which a message may be marked to be returned
+    /// (RFC 2852 §4); `None` where none is stated.
+    pub fn least_deliver_by(&self) -> Option<u32> {
+        number(self.parameters("DELIVERBY")?)
+    }
+
+    /// The longest time in seconds for which the server holds a message (RFC 4865 §4); `None` where
+    /// none is stated.
+    pub fn longest_hold(&self) -> Option<u32> {
+        number(self.future_release()?.next()?)
+    }
+
+    /// The latest time until which the server holds a message, as `2030-01-31T09:00:00Z`
+    /// (RFC 4865 §4); `None` where none is stated.
+    pub fn latest_hold(&self) -> Option<&str> {
+        let time = str::from_utf8(self.future_release()?.nth(1)?).ok()?;
+        is_utc_time(time).then_some(time)
+    }
+
+    fn future_release(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let words = self.parameters("FUTURERELEASE")?;
+        Some(words.split(|&b| b == b' ').filter(|word| !word.is_empty()))
+    }
+
     fn with_keyword(&self, keyword: &str) -> impl Iterator<Item = &[u8]> {
         self.offered()
             .filter(move |(_, offered, _)| offered.eq_ignore_ascii_case(keyword.as_bytes()))
@@ -78,6 +142,12 @@ impl Extensions {
                 })
             })
     }
+}
+
+/// A number of one to nine digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    let valid = digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| valid)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -117,6 +117,21 @@ pub(crate) fn is_param_value(text: &[u8]) -> bool {
             .all(|&b| matches!(b, 33..=60 | 62..=126 | 128..))
 }
 
+/// Whether this is text as RFC 3461 encodes it.
+///
+/// ```abnf
+/// xtext   = *( xchar / hexchar )                    ; RFC 3461 §4
+/// xchar   = %x21-2A / %x2C-3C / %x3E-7E
+/// hexchar = "+" 2(%x30-39 / %x41-46)
+/// ```
+pub(crate) fn is_xtext(text: &[u8]) -> bool {
+    let plain = take_while1(|b| matches!(b, 33..=126) && !matches!(b, b'+' | b'='));
+    let hex = take_while_m_n(2, 2, |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
+    let escaped = preceded(char('+'), hex);
+    let parsed: Parsed<'_, usize> = all_consuming(many0_count(alt((plain, escaped)))).parse(text);
+    parsed.is_ok()
+}
+
 /// Whether this local part needs no quotes.
 ///
 /// ```abnf

@@ -4,13 +4,15 @@
 use std::time::Instant;
 
 use super::body::{ContentCursor, Transfer};
-use super::command::Command;
+use super::command::{Command, Utf8Param};
 use super::config::Protocol;
 use super::event::Event;
 use super::fault;
+use super::limits::{ServerLimits, Used};
 use super::link::{Expect, Link};
+use super::notice::Notice;
 use super::pipeline::Flow;
-use super::preflight::{self, Way};
+use super::preflight::{self, Effect, Judgement, Shortfall, Way};
 use super::reply::{Class, Reply};
 use super::stream::StreamState;
 use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
@@ -35,6 +37,8 @@ pub(super) struct Transaction {
     /// Replies to the message that have come (LMTP has one for each recipient).
     pub(super) body_replies: usize,
     pub(super) opened: Opened,
+    /// What was said of it so far.
+    pub(super) notices: Vec<Notice>,
 }
 
 /// What a transaction is for.
@@ -112,18 +116,82 @@ impl Transaction {
         Step::Recipients(index + 1)
     }
 
-    /// Gives recipients that this session cannot name their verdict, and counts the others.
-    pub(super) fn leave_out_foreign(&mut self, link: &Link) -> usize {
-        for (slot, recipient) in self.slots.iter_mut().zip(self.envelope.recipients()) {
-            if !recipient.is_ascii() {
-                let error = preflight::foreign_recipient(recipient.mailbox(), link);
-                *slot = Slot::Decided(Verdict::NotSent(error));
+    /// Does what the lack of something means for this message, and counts the recipients that are
+    /// left. What the session has used up of its limits is counted with them.
+    pub(super) fn apply(
+        &mut self,
+        judgement: &Judgement,
+        limits: &ServerLimits,
+        used: &mut Used,
+        link: &mut Link,
+    ) -> Result<usize, Error> {
+        let lacks_all = |shortfall: &&Shortfall| shortfall.effect == Effect::NotSent;
+        if let Some(shortfall) = judgement.shortfalls.iter().find(lacks_all) {
+            return Err(shortfall.to_error(link));
+        }
+        if !used.may_mail(limits) {
+            return Err(preflight::no_more_mail(limits).to_error(link));
+        }
+        for shortfall in &judgement.shortfalls {
+            match &shortfall.effect {
+                Effect::RecipientNotSent(place) => self.leave_out(*place, shortfall, link),
+                Effect::LeftOut { keyword, recipient } => {
+                    self.drop_param(keyword, *recipient, link)
+                }
+                Effect::NotSent | Effect::Sent => {}
             }
         }
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot, Slot::Waiting))
-            .count()
+        if judgement.params.utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
+            self.envelope.use_a_labels();
+        }
+        let mut left = 0;
+        for place in 0..self.slots.len() {
+            if !matches!(self.slots[place], Slot::Waiting) {
+                continue;
+            }
+            match used.may_name(&self.envelope.recipients()[place], limits) {
+                true => left += 1,
+                false => {
+                    self.leave_out(place, &preflight::no_more_domains(place, limits), link);
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    fn leave_out(&mut self, place: usize, shortfall: &Shortfall, link: &Link) {
+        if let Some(slot @ Slot::Waiting) = self.slots.get_mut(place) {
+            *slot = Slot::Decided(Verdict::NotSent(shortfall.to_error(link)));
+        }
+    }
+
+    /// Takes a parameter out of the envelope, and says so: of many recipients' at the first one.
+    fn drop_param(&mut self, keyword: &str, recipient: Option<usize>, link: &mut Link) {
+        let params = match recipient {
+            None => Some(self.envelope.params_mut()),
+            Some(place) => self.envelope.recipient_params_mut(place),
+        };
+        let Some(params) = params else {
+            return;
+        };
+        let Some(param) = params.get(keyword) else {
+            return;
+        };
+        let notice = Notice::LeftOut {
+            keyword: param.keyword().to_owned(),
+            extension: param.extension().to_owned(),
+        };
+        params.remove(keyword);
+        self.notice(notice, link);
+    }
+
+    /// Says something of this message, once.
+    pub(super) fn notice(&mut self, notice: Notice, link: &mut Link) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice.clone());
+            let id = self.id;
+            link.events.push_back(Event::Noticed { id, notice });
+        }
     }
 
     /// Why DATA is not sent although every RCPT has its reply.

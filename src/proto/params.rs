@@ -3,17 +3,25 @@
 
 use std::fmt;
 
+use super::dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
 use super::grammar;
+use super::schedule::{DeliverBy, Hold, Priority};
 
 /// Parameters of one command, each keyword at most once, in the order they were added.
 ///
-/// The engine writes `SIZE`, `BODY` and `SMTPUTF8` itself: they are refused here.
+/// The engine writes `SIZE`, `BODY` and `SMTPUTF8` itself: they are refused here. The parameters of
+/// DSN, REQUIRETLS, DELIVERBY, FUTURERELEASE and MT-PRIORITY have methods of
+/// [`Envelope`](crate::Envelope) and [`Recipient`](crate::Recipient); given by keyword, their values
+/// are checked all the same.
 ///
 /// ```
-/// use ehlo::Params;
+/// use ehlo::{Params, Weight};
 ///
-/// let params = Params::new().with("MT-PRIORITY", Some("3"))?;
-/// assert!(params.with("BY", Some("1 2")).is_err());
+/// let params = Params::new()
+///     .with("XTRACE", Some("3"))?
+///     .with_weight("XTRACE", Weight::Wish);
+/// assert!(params.clone().with("XNOTE", Some("1 2")).is_err());
+/// assert!(params.with("NOTIFY", Some("SOMETIMES")).is_err());
 /// # Ok::<(), ehlo::ParamError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,16 +35,54 @@ impl Params {
 
     /// These and one more.
     ///
+    /// A server that does not offer it does not get the message, unless [`Self::with_weight`] says
+    /// that the parameter is no more than a wish.
+    ///
     /// # Errors
     /// A keyword or value outside the grammar, a keyword that is there already, or one that the
-    /// engine writes itself.
+    /// engine writes itself; a value that is wrong by the parameter's own RFC.
     pub fn with(mut self, keyword: &str, value: Option<&str>) -> Result<Self, ParamError> {
         let param = Param::new(keyword, value)?;
         if self.get(keyword).is_some() {
             return Err(ParamError::new(keyword, "it is there twice"));
         }
+        let holds = HOLDS.iter().any(|hold| hold.eq_ignore_ascii_case(keyword));
+        if holds && HOLDS.iter().any(|hold| self.get(hold).is_some()) {
+            let problem = "a message is held by HOLDFOR or by HOLDUNTIL, not by both";
+            return Err(ParamError::new(keyword, problem));
+        }
         self.0.push(param);
         Ok(self)
+    }
+
+    /// These, where the parameter of this keyword weighs so much. Without one, nothing changes.
+    #[must_use]
+    pub fn with_weight(mut self, keyword: &str, weight: Weight) -> Self {
+        let found = self
+            .0
+            .iter_mut()
+            .find(|param| param.keyword.eq_ignore_ascii_case(keyword));
+        if let Some(param) = found {
+            param.weight = weight;
+        }
+        self
+    }
+
+    /// Sets a parameter whose value has a type, and so is right; one of this keyword is replaced.
+    pub(crate) fn set(&mut self, keyword: &str, value: Option<String>, weight: Weight) {
+        self.0
+            .retain(|param| !param.keyword.eq_ignore_ascii_case(keyword));
+        self.0.push(Param {
+            keyword: keyword.into(),
+            value: value.map(String::into_boxed_str),
+            weight,
+        });
+    }
+
+    /// Without the parameter of this keyword.
+    pub(crate) fn remove(&mut self, keyword: &str) {
+        self.0
+            .retain(|param| !param.keyword.eq_ignore_ascii_case(keyword));
     }
 
     /// The parameter of this keyword, in any case.
@@ -69,6 +115,17 @@ impl Params {
 pub struct Param {
     keyword: Box<str>,
     value: Option<Box<str>>,
+    weight: Weight,
+}
+
+/// What a parameter means to the caller. Closed: it is dispensable or it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Weight {
+    /// Where the server does not offer its extension, the message goes without it, and
+    /// [`Notice::LeftOut`](crate::proto::Notice::LeftOut) says so.
+    Wish,
+    /// Where the server does not offer its extension, the message is not sent.
+    Need,
 }
 
 impl Param {
@@ -91,9 +148,13 @@ impl Param {
                 "its value is empty, or has a space, '=' or a control character",
             ));
         }
+        if let Some(problem) = problem_of_known(keyword, value) {
+            return Err(ParamError::new(keyword, problem));
+        }
         Ok(Self {
             keyword: keyword.into(),
             value: value.map(Into::into),
+            weight: Weight::Need,
         })
     }
 
@@ -105,6 +166,16 @@ impl Param {
     /// The value, if there is one.
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
+    }
+
+    /// What it means to the caller.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Whether it has this keyword, in any case.
+    pub(crate) fn is(&self, keyword: &str) -> bool {
+        self.keyword.eq_ignore_ascii_case(keyword)
     }
 
     /// The EHLO keyword whose extension defines this parameter; for one that is not known here, the
@@ -125,7 +196,7 @@ pub struct ParamError {
 }
 
 impl ParamError {
-    fn new(keyword: &str, problem: &'static str) -> Self {
+    pub(crate) fn new(keyword: &str, problem: &'static str) -> Self {
         Self {
             keyword: keyword.chars().take(80).collect(),
             problem,
@@ -145,11 +216,55 @@ impl fmt::Display for ParamError {
 
 impl std::error::Error for ParamError {}
 
+/// What is wrong with the value of a parameter whose RFC is known here.
+fn problem_of_known(keyword: &str, value: Option<&str>) -> Option<&'static str> {
+    let is = |known: &str| keyword.eq_ignore_ascii_case(known);
+    let text = value.unwrap_or_default();
+    if is("NOTIFY") {
+        text.parse::<Notify>()
+            .err()
+            .map(|_| "it is NEVER, or some of SUCCESS, FAILURE and DELAY (RFC 3461 §4.1)")
+    } else if is("RET") {
+        text.parse::<Return>()
+            .err()
+            .map(|_| "it is FULL or HDRS (RFC 3461 §4.3)")
+    } else if is("ENVID") {
+        (!EnvelopeId::is_encoded(text))
+            .then_some("it is xtext of at most 100 octets (RFC 3461 §4.4)")
+    } else if is("ORCPT") {
+        (!OriginalRecipient::is_encoded(text))
+            .then_some("it is a type, ';' and xtext, of at most 500 octets (RFC 3461 §4.2)")
+    } else if is("REQUIRETLS") {
+        value.map(|_| "it takes no value (RFC 8689 §2)")
+    } else if is("BY") {
+        text.parse::<DeliverBy>().err().map(
+            |_| "it is seconds of at most nine digits, ';', R or N, and perhaps T (RFC 2852 §4)",
+        )
+    } else if is("HOLDFOR") {
+        Hold::seconds(text)
+            .is_none()
+            .then_some("it is seconds, of one to nine digits (RFC 4865 §5)")
+    } else if is("HOLDUNTIL") {
+        Hold::until(text)
+            .is_err()
+            .then_some("it is a time as 2030-01-31T09:00:00Z (RFC 4865 §5)")
+    } else if is("MT-PRIORITY") {
+        text.parse::<Priority>()
+            .err()
+            .map(|_| "it is a number from -9 to 9 (RFC 6710 §4)")
+    } else {
+        None
+    }
+}
+
+/// Of which a message has one at most.
+const HOLDS: [&str; 2] = ["HOLDFOR", "HOLDUNTIL"];
+
 /// What the engine decides from the body and the session.
 const OWN: [&str; 3] = ["SIZE", "BODY", "SMTPUTF8"];
 
 /// Parameters whose extension goes by another keyword.
-const EXTENSIONS: [(&str, &str); 7] = [
+const EXTENSIONS: [(&str, &str); 9] = [
     ("RET", "DSN"),
     ("ENVID", "DSN"),
     ("NOTIFY", "DSN"),
@@ -157,4 +272,6 @@ const EXTENSIONS: [(&str, &str); 7] = [
     ("BY", "DELIVERBY"),
     ("HOLDFOR", "FUTURERELEASE"),
     ("HOLDUNTIL", "FUTURERELEASE"),
+    ("SOLICIT", "NO-SOLICITING"),
+    ("TRANSID", "CHECKPOINT"),
 ];

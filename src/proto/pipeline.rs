@@ -12,9 +12,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::body::Fill;
-use super::command::{Chunk, Command, Utf8Param};
+use super::command::{Chunk, Command};
 use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
+use super::limits::Used;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::preflight::{self, Offers, Way};
@@ -30,6 +31,8 @@ pub(crate) struct Pipeline {
     /// The transaction that the sender is at.
     cursor: u64,
     pub(super) offers: Offers,
+    /// What this session has used up of the server's limits.
+    used: Used,
     pub(super) behind: BehindMessage,
     pub(super) overlap: Overlap,
     pub(super) last_message: LastMessage,
@@ -98,6 +101,7 @@ impl Pipeline {
             next_id: 0,
             cursor: 0,
             offers: Offers::default(),
+            used: Used::default(),
             behind: BehindMessage::Allowed,
             overlap: Overlap::Allowed,
             last_message: LastMessage::Closed,
@@ -144,6 +148,7 @@ impl Pipeline {
             way: Way::Data,
             body_replies: 0,
             opened: Opened::No,
+            notices: Vec::new(),
         });
         id
     }
@@ -480,20 +485,22 @@ impl Pipeline {
             Work::Send(body) => Some(body),
             Work::Probe => None,
         };
-        let params = match preflight::check(&transaction.envelope, body, &self.offers, link) {
-            Ok(params) => params,
+        let judgement = preflight::judge(&transaction.envelope, body, &self.offers);
+        let params = judgement.params;
+        match transaction.apply(&judgement, &self.offers.limits, &mut self.used, link) {
+            Ok(0) => {
+                transaction.fate = Fate::Decided;
+                transaction.step = Step::Ended;
+                self.settle(link);
+                return Sender::Spoke;
+            }
+            Ok(_) => {}
             Err(error) => {
                 transaction.decide(&error);
                 transaction.step = Step::Ended;
                 self.settle(link);
                 return Sender::Spoke;
             }
-        };
-        if params.utf8 == Utf8Param::NotOffered && transaction.leave_out_foreign(link) == 0 {
-            transaction.fate = Fate::Decided;
-            transaction.step = Step::Ended;
-            self.settle(link);
-            return Sender::Spoke;
         }
         let command = Command::Mail {
             from: transaction.envelope.reverse_path(),
@@ -503,6 +510,7 @@ impl Pipeline {
             params: transaction.envelope.params(),
         };
         link.command(command, Expect::Mail(transaction.id), now);
+        self.used.mail();
         transaction.outstanding += 1;
         transaction.way = self.offers.way;
         transaction.place = if behind_message {

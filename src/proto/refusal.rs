@@ -94,7 +94,7 @@ pub(crate) fn refusal(stage: Stage, reply: &Reply, circumstances: Circumstances)
     };
     let error = Error::new(category, stage, party, message).with_reply(reply.clone());
     let error = match hint(category, stage, reply) {
-        Some(hint) => error.with_hint(hint),
+        Some(hint) => error.with_hint(explained(hint, category, reply)),
         None => error,
     };
     // A limit that was reached will be lifted, whatever class the server chose.
@@ -141,6 +141,37 @@ fn is_rate_limit(enhanced: Option<EnhancedCode>) -> bool {
 
 fn is_full_mailbox(enhanced: Option<EnhancedCode>) -> bool {
     enhanced.is_some_and(|code| (code.subject(), code.detail()) == (2, 2))
+}
+
+/// The hint, and before it what the status says, where that is more than the category does.
+fn explained(hint: &str, category: Category, reply: &Reply) -> String {
+    let telling = match category {
+        Category::SenderRefused
+        | Category::RecipientRefused
+        | Category::MessageRefused
+        | Category::Temporary => true,
+        Category::Dns
+        | Category::ConnectionTimeout
+        | Category::ConnectionRefused
+        | Category::ConnectionLost
+        | Category::EncryptionMismatch
+        | Category::StartTlsUnavailable
+        | Category::Certificate
+        | Category::Tls
+        | Category::Authentication
+        | Category::AuthUnavailable
+        | Category::RateLimited
+        | Category::Protocol
+        | Category::Usage => false,
+    };
+    // x.y.0 is what a server says that does not know more.
+    let status = reply
+        .enhanced()
+        .filter(|code| telling && code.detail() != 0);
+    match status.and_then(|code| Some((code, code.meaning()?))) {
+        Some((code, status)) => format!("{code} says: {}. {hint}", status.meaning),
+        None => hint.to_owned(),
+    }
 }
 
 fn hint(category: Category, stage: Stage, reply: &Reply) -> Option<&'static str> {

@@ -4,9 +4,12 @@ use std::fmt;
 
 use super::address::{Mailbox, ReversePath};
 use super::body::{BareNewlines, Content};
-use super::params::Params;
+use super::dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
+use super::notice::Notice;
+use super::params::{Params, Weight};
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply};
+use super::schedule::{DeliverBy, Hold, Late, Priority};
 use super::session::Session;
 use crate::error::{Error, Stage};
 
@@ -40,6 +43,62 @@ impl Envelope {
         self
     }
 
+    /// With this much of the message in reports of failure (RFC 3461). Left out where the server does
+    /// not offer DSN.
+    #[must_use]
+    pub fn with_return(mut self, what: Return) -> Self {
+        let value = what.as_str().to_owned();
+        self.params.set("RET", Some(value), Weight::Wish);
+        self
+    }
+
+    /// With this name of the message in reports (RFC 3461). Left out where the server does not offer
+    /// DSN.
+    #[must_use]
+    pub fn with_envelope_id(mut self, id: EnvelopeId) -> Self {
+        let value = id.into_encoded();
+        self.params.set("ENVID", Some(value), Weight::Wish);
+        self
+    }
+
+    /// Over TLS to verified servers alone, all the way (RFC 8689): where this session cannot promise
+    /// that, the message is not sent.
+    #[must_use]
+    pub fn with_require_tls(mut self) -> Self {
+        self.params.set("REQUIRETLS", None, Weight::Need);
+        self
+    }
+
+    /// With a time to be delivered within (RFC 2852). Where the server does not offer DELIVERBY, a
+    /// message to be returned is not sent, and another goes without.
+    #[must_use]
+    pub fn with_deliver_by(mut self, by: DeliverBy) -> Self {
+        let weight = match by.late() {
+            Late::Return => Weight::Need,
+            Late::Notify => Weight::Wish,
+        };
+        self.params.set("BY", Some(by.to_string()), weight);
+        self
+    }
+
+    /// To be held by the server for some time (RFC 4865); not sent where the server cannot.
+    #[must_use]
+    pub fn with_hold(mut self, hold: Hold) -> Self {
+        let (keyword, value) = hold.into_param();
+        self.params.remove("HOLDFOR");
+        self.params.remove("HOLDUNTIL");
+        self.params.set(keyword, Some(value), Weight::Need);
+        self
+    }
+
+    /// With a priority (RFC 6710). Left out where the server does not offer MT-PRIORITY.
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        let value = priority.to_string();
+        self.params.set("MT-PRIORITY", Some(value), Weight::Wish);
+        self
+    }
+
     /// With another rule for what happens when some recipients are refused.
     #[must_use]
     pub fn with_commitment(mut self, commitment: Commitment) -> Self {
@@ -65,6 +124,45 @@ impl Envelope {
     /// What happens when some recipients are refused.
     pub fn commitment(&self) -> Commitment {
         self.commitment
+    }
+
+    /// This envelope for these of its recipients, by their places.
+    #[must_use]
+    pub fn part(&self, places: &[usize]) -> Self {
+        let recipients = places
+            .iter()
+            .filter_map(|&place| self.recipients.get(place).cloned())
+            .collect();
+        Self {
+            reverse_path: self.reverse_path.clone(),
+            recipients,
+            params: self.params.clone(),
+            commitment: self.commitment,
+        }
+    }
+
+    /// Writes domains beyond ASCII as A-labels, in each address whose local part is ASCII.
+    pub(crate) fn use_a_labels(&mut self) {
+        if let ReversePath::Mailbox(mailbox) = &self.reverse_path
+            && let Some(ascii) = mailbox.to_ascii()
+        {
+            self.reverse_path = ReversePath::Mailbox(ascii);
+        }
+        for recipient in &mut self.recipients {
+            if let Some(ascii) = recipient.mailbox.to_ascii() {
+                recipient.mailbox = ascii;
+            }
+        }
+    }
+
+    /// The parameters for MAIL, to change them.
+    pub(crate) fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// The parameters for the RCPT of this place, to change them.
+    pub(crate) fn recipient_params_mut(&mut self, place: usize) -> Option<&mut Params> {
+        Some(&mut self.recipients.get_mut(place)?.params)
     }
 
     /// Whether nothing in it needs SMTPUTF8.
@@ -98,6 +196,23 @@ impl Recipient {
     #[must_use]
     pub fn with_params(mut self, params: Params) -> Self {
         self.params = params;
+        self
+    }
+
+    /// With reports on these occasions (RFC 3461). Left out where the server does not offer DSN.
+    #[must_use]
+    pub fn with_notify(mut self, notify: Notify) -> Self {
+        let value = notify.to_string();
+        self.params.set("NOTIFY", Some(value), Weight::Wish);
+        self
+    }
+
+    /// With the address that the sender named at first, for reports (RFC 3461). Left out where the
+    /// server does not offer DSN.
+    #[must_use]
+    pub fn with_original(mut self, original: OriginalRecipient) -> Self {
+        let value = original.into_encoded();
+        self.params.set("ORCPT", Some(value), Weight::Wish);
         self
     }
 
@@ -269,6 +384,7 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     verdicts: Vec<Verdict>,
+    notices: Vec<Notice>,
     /// What makes more of a refusal, if anybody asks.
     session: Option<Session>,
 }
@@ -278,8 +394,15 @@ impl Outcome {
     pub fn new(verdicts: Vec<Verdict>) -> Self {
         Self {
             verdicts,
+            notices: Vec::new(),
             session: None,
         }
+    }
+
+    /// With what else was said of the message.
+    #[must_use]
+    pub fn with_notices(self, notices: Vec<Notice>) -> Self {
+        Self { notices, ..self }
     }
 
     /// With the session in which it came about, which says more about a refusal for lack of TLS or
@@ -295,6 +418,11 @@ impl Outcome {
     /// The verdicts, in envelope order.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// What else there is to know, as parameters that were left out.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// Whether every recipient was accepted.

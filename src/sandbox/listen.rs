@@ -16,7 +16,8 @@ use super::login::Mechanism;
 use super::options::Options;
 use super::plan::Plan;
 use super::received::{Counters, Happening, Received};
-use super::session::{Session, Tally};
+use super::session::Session;
+use super::tally::Tally;
 use super::tls::{ClientCertificate, ClientCertificates, Identity};
 use super::voice::Action;
 

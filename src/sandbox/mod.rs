@@ -77,10 +77,12 @@ mod fault;
 mod listen;
 mod login;
 mod options;
+mod parameters;
 mod plan;
 mod received;
 pub mod script;
 mod session;
+mod tally;
 mod terms;
 mod tls;
 mod transaction;
@@ -96,7 +98,8 @@ pub use options::{
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};
-pub use session::{Session, Tally};
+pub use session::Session;
+pub use tally::Tally;
 pub use tls::ClientCertificate;
 pub use voice::Action;
 

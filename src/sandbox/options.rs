@@ -14,7 +14,7 @@ use crate::proto::Protocol;
 /// The default is a server that any client should get along with: on a free port of 127.0.0.1, with
 /// STARTTLS on offer, AUTH PLAIN and LOGIN on offer inside TLS and not required, one account (`alice`
 /// with `password`, and with `access-token` where tokens are taken), every [`Extension`] but
-/// BINARYMIME and SMTPUTF8, every sender and recipient accepted.
+/// BINARYMIME, SMTPUTF8 and LIMITS, every sender and recipient accepted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
@@ -44,7 +44,14 @@ pub struct Options {
     /// Checked where [`Extension::Size`] is on offer.
     pub size_limit: u64,
     /// How many recipients a message may have before RCPT gets 452. By default there is no limit.
+    /// Told beforehand where [`Extension::Limits`] is on offer.
     pub recipient_limit: Option<usize>,
+    /// How many MAIL commands a connection may have before it gets 421 and ends. By default there is
+    /// no limit. Told beforehand where [`Extension::Limits`] is on offer.
+    pub message_limit: Option<usize>,
+    /// The longest time in seconds for which FUTURERELEASE is on offer. By default 30 days. Nothing
+    /// is held: what is accepted is there at once.
+    pub longest_hold: u32,
     /// The longest command line in octets, CRLF included; a longer one gets 421. By default 2,048:
     /// RFC 5321 §4.5.3.1.4 says 512, and extensions add to it. A line of an AUTH exchange may
     /// always have 12,290 (RFC 4954 §4).
@@ -76,9 +83,16 @@ impl Default for Options {
                 Extension::EightBitMime,
                 Extension::EnhancedStatusCodes,
                 Extension::Chunking,
+                Extension::Dsn,
+                Extension::DeliverBy,
+                Extension::FutureRelease,
+                Extension::MtPriority,
+                Extension::RequireTls,
             ],
             size_limit: 64 << 20,
             recipient_limit: None,
+            message_limit: None,
+            longest_hold: 30 * 24 * 60 * 60,
             line_limit: 2_048,
             contents: Contents::Keep,
             line_ends: LineEnds::CrLf,
@@ -171,6 +185,18 @@ impl Options {
     /// With so many recipients a message at most.
     pub fn with_recipient_limit(mut self, recipients: usize) -> Self {
         self.recipient_limit = Some(recipients);
+        self
+    }
+
+    /// With so many MAIL commands a connection at most.
+    pub fn with_message_limit(mut self, messages: usize) -> Self {
+        self.message_limit = Some(messages);
+        self
+    }
+
+    /// With messages held for so many seconds at most.
+    pub fn with_longest_hold(mut self, seconds: u32) -> Self {
+        self.longest_hold = seconds;
         self
     }
 
@@ -321,6 +347,18 @@ pub enum Extension {
     BinaryMime,
     /// SMTPUTF8 (RFC 6531).
     SmtpUtf8,
+    /// DSN (RFC 3461). No report is ever sent.
+    Dsn,
+    /// DELIVERBY (RFC 2852).
+    DeliverBy,
+    /// FUTURERELEASE (RFC 4865), with the limit of the options.
+    FutureRelease,
+    /// MT-PRIORITY (RFC 6710).
+    MtPriority,
+    /// REQUIRETLS (RFC 8689): listed and taken inside TLS alone.
+    RequireTls,
+    /// LIMITS (RFC 9422), with those of the options.
+    Limits,
 }
 
 impl Extension {
@@ -334,6 +372,12 @@ impl Extension {
             Self::Chunking => "CHUNKING",
             Self::BinaryMime => "BINARYMIME",
             Self::SmtpUtf8 => "SMTPUTF8",
+            Self::Dsn => "DSN",
+            Self::DeliverBy => "DELIVERBY",
+            Self::FutureRelease => "FUTURERELEASE",
+            Self::MtPriority => "MT-PRIORITY",
+            Self::RequireTls => "REQUIRETLS",
+            Self::Limits => "LIMITS",
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct Received {
     pub parameters: Vec<(String, Option<String>)>,
     /// The accepted recipients as they were written, in order, without their angle brackets.
     pub recipients: Vec<String>,
+    /// The parameters of each recipient's RCPT, in the same order, as those of MAIL are kept.
+    pub recipient_parameters: Vec<Vec<(String, Option<String>)>>,
     /// The content, dots undone; empty with [`Contents::Discard`](super::Contents::Discard).
     pub content: Bytes,
     /// The content's size in octets, dots undone, whether or not it was kept.

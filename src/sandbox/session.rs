@@ -17,6 +17,7 @@ use super::login::{Exchange, Next, TlsFacts};
 use super::options::{Auth, Extension, TlsMode};
 use super::plan::Plan;
 use super::received::{Line, Received, Transfer};
+use super::tally::Tally;
 use super::terms::{Channel, Greeted, NEEDS_UTF8, TOO_BIG, Terms};
 use super::transaction::{Progress, Transaction};
 use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
@@ -41,22 +42,14 @@ pub struct Session {
     terms: Terms,
     authenticated: Option<String>,
     transaction: Option<Transaction>,
+    /// MAIL commands that were well-formed and in turn.
+    mails: usize,
     /// The start of a line whose end has not come.
     input: BytesMut,
     voice: Voice,
     messages: VecDeque<Received>,
     tally: Tally,
     body_answer: BodyAnswer,
-}
-
-/// What a session counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tally {
-    /// Commands, well-formed or not.
-    pub commands: u64,
-    /// Input behind a command that has to be the last of its group.
-    pub out_of_turn: u64,
 }
 
 #[derive(Debug)]
@@ -179,6 +172,7 @@ impl Session {
             phase: Phase::Command,
             authenticated: None,
             transaction: None,
+            mails: 0,
             input: BytesMut::new(),
             messages: VecDeque::new(),
             tally: Tally::default(),
@@ -432,6 +426,12 @@ impl Session {
             Ok(declared) => declared,
             Err(refusal) => return self.voice.write(refusal),
         };
+        self.mails += 1;
+        let limit = self.plan.options().message_limit;
+        if limit.is_some_and(|limit| self.mails > limit) {
+            self.say(421, "4.7.0", "too many messages, closing");
+            return self.end(Action::Close);
+        }
         if self.respond(Step::Mail, path, Usual::Line(250, "2.1.0", "sender ok")) == Course::Took {
             let contents = self.plan.options().contents;
             let content = Content::new(contents, declared.size, self.terms.size_limit());
@@ -449,8 +449,8 @@ impl Session {
         if transaction.progress != Progress::Envelope {
             return self.say(503, "5.5.1", "the message has begun");
         }
-        if !parameters.is_empty() {
-            return self.say(555, "5.5.4", "unknown parameter");
+        if let Err(refusal) = self.terms.permitted().check_rcpt(parameters) {
+            return self.voice.write(refusal);
         }
         if limit.is_some_and(|limit| transaction.recipients.len() >= limit) {
             return self.say(452, "4.5.3", "too many recipients");
@@ -462,7 +462,7 @@ impl Session {
         if self.respond(Step::Rcpt, path, usual) == Course::Took
             && let Some(transaction) = &mut self.transaction
         {
-            transaction.recipients.push(path.to_owned());
+            transaction.add(path, parameters);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::command::Parameter;
 use super::login::{Desk, TlsFacts};
 use super::options::{Auth, ClearAuth, Extension, Options, TlsMode};
+use super::parameters::{Holding, LATEST};
 use super::plan::Plan;
 use super::transaction::{Addresses, AuthParameter, Declared, Permitted};
 use super::voice::Usual;
@@ -63,14 +64,10 @@ impl Terms {
         Ok(())
     }
 
-    /// What the parameters of MAIL say; else what to refuse them with.
-    pub(super) fn declared(
-        &self,
-        path: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Declared, Usual<'static>> {
+    /// Which parameters are taken.
+    pub(super) fn permitted(&self) -> Permitted<'_> {
         let extended = self.greeted == Greeted::Ehlo;
-        let permitted = Permitted {
+        Permitted {
             extensions: match extended {
                 true => &self.options().extensions,
                 false => &[],
@@ -79,8 +76,20 @@ impl Terms {
                 true => AuthParameter::Taken,
                 false => AuthParameter::Unknown,
             },
-        };
-        let declared = Declared::read(parameters, permitted)?;
+            channel: self.channel,
+            holding: Holding {
+                longest: self.options().longest_hold,
+            },
+        }
+    }
+
+    /// What the parameters of MAIL say; else what to refuse them with.
+    pub(super) fn declared(
+        &self,
+        path: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Declared, Usual<'static>> {
+        let declared = Declared::read(parameters, self.permitted())?;
         if !path.is_ascii() && declared.addresses == Addresses::Ascii {
             return Err(NEEDS_UTF8);
         }
@@ -97,6 +106,11 @@ impl Terms {
         for extension in &options.extensions {
             lines.push(match extension {
                 Extension::Size => format!("SIZE {}", options.size_limit),
+                Extension::FutureRelease => {
+                    format!("FUTURERELEASE {} {LATEST}", options.longest_hold)
+                }
+                Extension::Limits => limits(options),
+                Extension::RequireTls if self.channel == Channel::Clear => continue,
                 other => other.keyword().into(),
             });
         }
@@ -155,6 +169,19 @@ impl Terms {
     fn options(&self) -> &Options {
         self.plan.options()
     }
+}
+
+fn limits(options: &Options) -> String {
+    let mut line = "LIMITS".to_owned();
+    for (name, limit) in [
+        ("RCPTMAX", options.recipient_limit),
+        ("MAILMAX", options.message_limit),
+    ] {
+        if let Some(limit) = limit {
+            line.push_str(&format!(" {name}={limit}"));
+        }
+    }
+    line
 }
 
 pub(super) const TOO_BIG: Usual<'static> = Usual::Line(552, "5.3.4", "the message is too big");

@@ -3,7 +3,9 @@
 use super::command::{Parameter, is_number};
 use super::content::Content;
 use super::options::Extension;
+use super::parameters::{self, Holding};
 use super::received::{Received, Transfer};
+use super::terms::Channel;
 use super::voice::Usual;
 
 /// From an accepted MAIL on.
@@ -12,6 +14,7 @@ pub(super) struct Transaction {
     pub(super) reverse_path: String,
     pub(super) parameters: Vec<(String, Option<String>)>,
     pub(super) recipients: Vec<String>,
+    pub(super) recipient_parameters: Vec<Vec<(String, Option<String>)>>,
     pub(super) content: Content,
     pub(super) progress: Progress,
     pub(super) body: Encoded,
@@ -32,15 +35,21 @@ pub(super) enum Progress {
 
 impl Transaction {
     pub(super) fn new(path: &str, parameters: &[Parameter<'_>], content: Content) -> Self {
-        let keep = |p: &Parameter<'_>| (p.keyword.to_ascii_uppercase(), p.value.map(String::from));
         Self {
             reverse_path: path.to_owned(),
-            parameters: parameters.iter().map(keep).collect(),
+            parameters: kept(parameters),
             recipients: Vec::new(),
+            recipient_parameters: Vec::new(),
             content,
             progress: Progress::Envelope,
             body: Encoded::Lines,
         }
+    }
+
+    /// One more recipient is accepted.
+    pub(super) fn add(&mut self, path: &str, parameters: &[Parameter<'_>]) {
+        self.recipients.push(path.to_owned());
+        self.recipient_parameters.push(kept(parameters));
     }
 
     /// Whether it may have non-ASCII addresses.
@@ -59,6 +68,7 @@ impl Transaction {
             reverse_path: self.reverse_path,
             parameters: self.parameters,
             recipients: self.recipients,
+            recipient_parameters: self.recipient_parameters,
             size: self.content.size(),
             content: self.content.into_bytes(),
             transfer: match self.progress {
@@ -70,6 +80,11 @@ impl Transaction {
             connection: 0,
         }
     }
+}
+
+fn kept(parameters: &[Parameter<'_>]) -> Vec<(String, Option<String>)> {
+    let keep = |p: &Parameter<'_>| (p.keyword.to_ascii_uppercase(), p.value.map(String::from));
+    parameters.iter().map(keep).collect()
 }
 
 /// What the parameters of MAIL say.
@@ -103,6 +118,8 @@ pub(super) enum Addresses {
 pub(super) struct Permitted<'a> {
     pub(super) extensions: &'a [Extension],
     pub(super) auth: AuthParameter,
+    pub(super) channel: Channel,
+    pub(super) holding: Holding,
 }
 
 /// Whether MAIL may have AUTH= (RFC 4954 §5).
@@ -112,6 +129,26 @@ pub(super) enum AuthParameter {
     Taken,
 }
 
+impl Permitted<'_> {
+    /// RFC 8689 §4.2.1: REQUIRETLS is for TLS alone.
+    fn offers(&self, extension: Extension) -> bool {
+        let safe = extension != Extension::RequireTls || self.channel == Channel::Tls;
+        safe && self.extensions.contains(&extension)
+    }
+
+    /// Reads the parameters of RCPT, or says what to refuse them with.
+    pub(super) fn check_rcpt(&self, parameters: &[Parameter<'_>]) -> Result<(), Usual<'static>> {
+        for parameter in parameters {
+            match parameters::of_rcpt(parameter, |extension| self.offers(extension)) {
+                None => return Err(UNKNOWN),
+                Some(Ok(())) => {}
+                Some(Err(text)) => return Err(Usual::Line(501, "5.5.4", text)),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Declared {
     /// Reads the parameters, or says what to refuse them with.
     pub(super) fn read(
@@ -119,7 +156,7 @@ impl Declared {
         permitted: Permitted<'_>,
     ) -> Result<Self, Usual<'static>> {
         let wrong = |text| Usual::Line(501, "5.5.4", text);
-        let offered = |extension| permitted.extensions.contains(&extension);
+        let offered = |extension| permitted.offers(extension);
         let mut declared = Self::default();
         for parameter in parameters {
             let known = |keyword: &str| parameter.keyword.eq_ignore_ascii_case(keyword);
@@ -147,9 +184,23 @@ impl Declared {
             } else if known("AUTH") && permitted.auth == AuthParameter::Taken {
                 parameter.value.ok_or(wrong("AUTH needs a mailbox"))?;
             } else {
-                return Err(Usual::Line(555, "5.5.4", "unknown parameter"));
+                match parameters::of_mail(parameter, offered, permitted.holding) {
+                    None => return Err(UNKNOWN),
+                    Some(Ok(())) => {}
+                    Some(Err(text)) => return Err(wrong(text)),
+                }
             }
+        }
+        let held = |p: &&Parameter<'_>| {
+            ["HOLDFOR", "HOLDUNTIL"]
+                .iter()
+                .any(|keyword| p.keyword.eq_ignore_ascii_case(keyword))
+        };
+        if parameters.iter().filter(held).count() > 1 {
+            return Err(wrong("HOLDFOR and HOLDUNTIL don't mix"));
         }
         Ok(declared)
     }
 }
+
+const UNKNOWN: Usual<'static> = Usual::Line(555, "5.5.4", "unknown parameter");

@@ -10,6 +10,7 @@ mod model;
 #[cfg(feature = "tokio")]
 mod net;
 mod oracles;
+mod preflight;
 mod properties;
 mod samples;
 mod sasl;

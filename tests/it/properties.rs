@@ -227,6 +227,7 @@ fn offers() -> impl Strategy<Value = &'static str> {
         "X-NOTHING",
         "PIPELINING\r\n250-CHUNKING",
         "CHUNKING",
+        "PIPELINING\r\n250-LIMITS RCPTMAX=1 MAILMAX=2 RCPTDOMAINMAX=1",
     ])
 }
 

@@ -13,6 +13,7 @@ mod aiosmtpd;
 mod cases;
 mod certificates;
 mod dovecot;
+mod extensions;
 mod lmtp;
 mod messages;
 mod postfix;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         .collect();
     trials.extend(lmtp::all(dovecot));
     trials.extend(cases::log_ins(postfix));
+    trials.extend(extensions::all(postfix));
     let conclusion = libtest_mimic::run(&arguments, trials);
     for server in servers {
         server.stop();

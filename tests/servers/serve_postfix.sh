@@ -94,6 +94,7 @@ virtual_gid_maps = static:65534
 virtual_mailbox_limit = 0
 mailbox_size_limit = 0
 message_size_limit = 26214400
+smtpd_recipient_limit = 50
 local_header_rewrite_clients =
 smtpd_forbid_bare_newline = reject
 smtpd_forbid_unauth_pipelining = yes

@@ -1,6 +1,6 @@
 //! Events as the words of an `event` line.
 
-use ehlo::proto::{Event, Session, TransactionId};
+use ehlo::proto::{Event, Notice, Session, TransactionId};
 use ehlo::{Error, Verdict};
 
 /// The words of an event. Transactions are named by their place in the file.
@@ -34,6 +34,14 @@ pub(crate) fn words(event: &Event, ids: &[TransactionId]) -> String {
         Event::Finished { id, recipients } => {
             let verdicts: Vec<_> = recipients.iter().map(verdict).collect();
             format!("finished {} {}", ordinal(*id, ids), verdicts.join(", "))
+        }
+        Event::Noticed { id, notice } => {
+            let ordinal = ordinal(*id, ids);
+            match notice {
+                Notice::LeftOut { keyword, .. } => format!("left-out {ordinal} {keyword}"),
+                Notice::Priority(reply) => format!("priority-changed {ordinal} {}", reply.code()),
+                other => format!("{other:?}"),
+            }
         }
         Event::Closed(Ok(())) => "closed ok".to_owned(),
         Event::Closed(Err(error)) => format!("closed {}", fault(error)),

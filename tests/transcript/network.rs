@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use ehlo::net::{Connecting, CredentialSource, CredentialsFuture, TlsOptions, Trust};
-use ehlo::proto::{Entry, Login, MechanismName, Observer, TransportErrorKind};
+use ehlo::proto::{Entry, Login, MechanismName, Observer, TransportErrorKind, Verification};
 use ehlo::sandbox::CertificateOptions;
 use ehlo::sandbox::script::{Certificate, Player, Turn};
 use ehlo::{Body, Client, ClientConfig, Credentials, Delivery, Error, Outcome, Reply};
@@ -44,12 +44,23 @@ pub(crate) fn hindrance(transcript: &Transcript) -> Option<&'static str> {
             Stimulus::Receive(octets) if mentions(octets, b"SCRAM") => {
                 Some("the nonce is another one each time")
             }
+            Stimulus::Tls(_, Verification::Off) => Some("the driver checks the certificate"),
+            Stimulus::Receive(octets) if octets.windows(8).any(|word| word == b"RCPTMAX=") => {
+                Some("the driver spreads recipients over transactions")
+            }
             Stimulus::Receive(_) if upgrading => Some("the driver is within its handshake"),
             Stimulus::Wait(_) if upgrading => Some("the driver is within its handshake"),
             _ => None,
         };
         if reason.is_some() {
             return reason;
+        }
+        if block
+            .events
+            .iter()
+            .any(|event| event.contains(", deferred"))
+        {
+            return Some("the driver sends again to those who were put off");
         }
         ready |= block.events.iter().any(|event| event.starts_with("ready"));
         upgrading = block.events.iter().any(|event| event == "starttls");
@@ -195,7 +206,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Stage<'a, S> {
                 // The client, which was told to trust another, ends the handshake.
                 let _ = self.player.turn(&Turn::Tls).await;
             }
-            Stimulus::Tls(_) => self.player.turn(&Turn::Tls).await.map_err(show)?,
+            Stimulus::Tls(..) => self.player.turn(&Turn::Tls).await.map_err(show)?,
             Stimulus::Eof => self.player.turn(&Turn::Close).await.map_err(show)?,
             Stimulus::Submit(submission) => self.submit(submission).await?,
             Stimulus::Probe(submission) => {
@@ -350,7 +361,7 @@ fn is_the_callers(stimulus: &Stimulus) -> bool {
         | Stimulus::Quit => true,
         Stimulus::Start
         | Stimulus::Receive(_)
-        | Stimulus::Tls(_)
+        | Stimulus::Tls(..)
         | Stimulus::Eof
         | Stimulus::Failed(_)
         | Stimulus::Wait(_)

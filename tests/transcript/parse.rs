@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ehlo::Credentials;
-use ehlo::proto::{ChannelBinding, TransportErrorKind};
+use ehlo::proto::{ChannelBinding, TransportErrorKind, Verification};
 
 use super::escape;
 use super::settings::{Settings, Submission, Word, credentials, duration};
@@ -50,7 +50,7 @@ pub(crate) enum Stimulus {
     Abandon,
     Cancel(usize),
     Quit,
-    Tls(ChannelBinding),
+    Tls(ChannelBinding, Verification),
     Eof,
     Failed(TransportErrorKind),
     Wait(Duration),
@@ -239,12 +239,18 @@ fn stimulus(verb: &str, rest: &str) -> Result<Stimulus, String> {
         "abandon" => Stimulus::Abandon,
         "cancel" => Stimulus::Cancel(rest.parse().map_err(|_| "a transaction's number")?),
         "quit" => Stimulus::Quit,
-        "tls" => Stimulus::Tls(match rest {
-            "" => ChannelBinding::None,
-            "exporter" => ChannelBinding::TlsExporter([9; 32]),
-            "server-end-point" => ChannelBinding::TlsServerEndPoint(vec![9; 32]),
-            _ => return Err(format!("unknown channel binding {rest}")),
-        }),
+        "tls" => match rest {
+            "" => Stimulus::Tls(ChannelBinding::None, Verification::Trusted),
+            "unverified" => Stimulus::Tls(ChannelBinding::None, Verification::Off),
+            "exporter" => {
+                Stimulus::Tls(ChannelBinding::TlsExporter([9; 32]), Verification::Trusted)
+            }
+            "server-end-point" => Stimulus::Tls(
+                ChannelBinding::TlsServerEndPoint(vec![9; 32]),
+                Verification::Trusted,
+            ),
+            _ => return Err(format!("unknown kind of session {rest}")),
+        },
         "eof" => Stimulus::Eof,
         "failed" => Stimulus::Failed(match rest {
             "lost" => TransportErrorKind::Lost,

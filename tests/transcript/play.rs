@@ -161,8 +161,8 @@ impl Player {
                 connection.cancel(*id, now);
             }
             Stimulus::Quit => connection.quit(now),
-            Stimulus::Tls(binding) => {
-                let session = tls_session().with_binding(binding.clone());
+            Stimulus::Tls(binding, verification) => {
+                let session = tls_session(*verification).with_binding(binding.clone());
                 connection.tls_established(session, now);
             }
             Stimulus::Eof => connection.receive_eof(now),
@@ -343,8 +343,8 @@ fn wants_no_body(block: &Block) -> String {
     format!("line {}: the engine wants no body now", block.line + 1)
 }
 
-fn tls_session() -> TlsSession {
-    TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Verification::Trusted)
+fn tls_session(verification: Verification) -> TlsSession {
+    TlsSession::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", verification)
 }
 
 /// A small generator: the same numbers for the same seed on every machine (splitmix64).

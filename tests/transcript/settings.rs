@@ -8,11 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use ehlo::proto::{
     BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, MechanismName,
-    Pipelining, PlaintextAuth, Protocol, Timeouts, Unadvertised,
+    Pipelining, PlaintextAuth, Protocol, SmtpUtf8, Timeouts, Unadvertised,
 };
 use ehlo::{
     BareNewlines, Body, Commitment, Content, Credentials, Encoding, Envelope, Mailbox, Params,
-    Recipient, ReversePath, Security, Streamed,
+    Recipient, ReversePath, Security, Streamed, Weight,
 };
 
 use super::escape;
@@ -71,6 +71,13 @@ impl Settings {
                 "chunking" if value == "off" => config.chunking = Chunking::Off,
                 "protocol" if value == "lmtp" => config.protocol = Protocol::Lmtp,
                 "behind-message" if value == "wait" => config.behind_message = BehindMessage::Wait,
+                "smtputf8" => {
+                    config.smtputf8 = match value {
+                        "always" => SmtpUtf8::Always,
+                        "never" => SmtpUtf8::Never,
+                        _ => return Err(format!("smtputf8={value}")),
+                    };
+                }
                 "unadvertised" if value == "send" => config.unadvertised = Unadvertised::Send,
                 "timeout" => timeout = Some(duration(value)?),
                 "reply-line" => config.limits = limits(config.limits, Some(number(value)?), None),
@@ -120,6 +127,11 @@ impl Submission {
                 "rcpt-param" => {
                     let last = recipients.last_mut().ok_or("rcpt-param= before to=")?;
                     last.1 = with_param(std::mem::take(&mut last.1), value)?;
+                }
+                "mail-wish" => params = with_wish(params, value)?,
+                "rcpt-wish" => {
+                    let last = recipients.last_mut().ok_or("rcpt-wish= before to=")?;
+                    last.1 = with_wish(std::mem::take(&mut last.1), value)?;
                 }
                 "body" => body = Some(word.clone()),
                 "size" => streamed.size = Some(number(value)? as u64),
@@ -309,6 +321,12 @@ fn with_param(params: Params, text: &str) -> Result<Params, String> {
         None => params.with(text, None).map_err(show),
         Some((keyword, value)) => params.with(keyword, Some(value)).map_err(show),
     }
+}
+
+/// A parameter that the message can do without.
+fn with_wish(params: Params, text: &str) -> Result<Params, String> {
+    let keyword = text.split('=').next().unwrap_or_default();
+    Ok(with_param(params, text)?.with_weight(keyword, Weight::Wish))
 }
 
 fn path(text: &str) -> Result<&str, String> {

@@ -3,10 +3,11 @@
 mod dialogue;
 mod listening;
 mod misbehaviour;
+mod parameters;
 
 use std::sync::Arc;
 
-use super::{Action, ClearAuth, Options, Plan, Received, Session, TlsMode};
+use super::{Action, ClearAuth, Extension, Options, Plan, Received, Session, TlsMode};
 
 /// What came of a dialogue.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,9 +19,19 @@ struct Heard {
     received: Vec<Received>,
 }
 
-/// A session in clear without STARTTLS, where AUTH is allowed.
+/// A session in clear without STARTTLS, where AUTH is allowed, with the extensions that any server
+/// has.
 fn clear() -> Options {
-    Options::default()
+    let options = [
+        Extension::Dsn,
+        Extension::DeliverBy,
+        Extension::FutureRelease,
+        Extension::MtPriority,
+        Extension::RequireTls,
+    ]
+    .into_iter()
+    .fold(Options::default(), Options::without_extension);
+    options
         .with_tls(TlsMode::None)
         .with_clear_auth(ClearAuth::Allowed)
         .with_hostname("mx.test")

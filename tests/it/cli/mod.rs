@@ -1,6 +1,7 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
 mod documents;
+mod extensions;
 mod login;
 mod messages;
 mod protection;

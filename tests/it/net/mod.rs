@@ -9,6 +9,8 @@ pub(crate) mod proxies;
 #[cfg(feature = "sandbox")]
 mod proxy;
 #[cfg(feature = "sandbox")]
+mod rounds;
+#[cfg(feature = "sandbox")]
 mod server;
 pub(crate) mod shape;
 mod stream;
