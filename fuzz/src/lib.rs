@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use ehlo::proto::{Config, PlaintextAuth};
+use ehlo::proto::{Chunking, Config, Pipelining, PlaintextAuth, Protocol};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
 
 use crate::bench::{Action, Bench, Form, Mail, credentials};
-use crate::model::Character;
+use crate::model::{BehindChunks, Character};
 use crate::oracles::{Conversation, LogIn, Way, converse, cut_anyhow, replay, stays_in_its_line};
 
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -67,7 +67,9 @@ pub fn body(input: &[u8]) -> Result<(), String> {
     let Some((&first, content)) = input.split_first() else {
         return Ok(());
     };
-    let talk = conversation(first, u64::from(first), vec![mail(first, content)]);
+    // Its high octets choose between DATA and BDAT.
+    let seed = u64::from_be_bytes([first; 8]);
+    let talk = conversation(first, seed, vec![mail(first, content)]);
     converse(&talk, Way::Faithful).map(drop)
 }
 
@@ -125,15 +127,32 @@ fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
             .filter(|(bit, _)| first & bit == 0)
             .map(|(_, offer)| offer),
     );
+    let [manner, protocol, ..] = seed.to_be_bytes();
+    if manner & 4 != 0 {
+        offers.push("CHUNKING");
+    }
+    let (pipelining, behind_chunks) = match manner & 3 {
+        0 => (Pipelining::Groups, BehindChunks::Complains),
+        1 => (Pipelining::Conservative, BehindChunks::Complains),
+        2 => (Pipelining::Overlapping, BehindChunks::Takes),
+        _ => (Pipelining::Overlapping, BehindChunks::Refuses),
+    };
     Conversation {
         security,
         login,
+        pipelining,
+        chunking: Chunking::WhereOffered,
         mails,
         server: Character {
             seed,
             refusals: 0,
             endings: 0,
             offers,
+            protocol: match protocol & 1 {
+                0 => Protocol::Smtp,
+                _ => Protocol::Lmtp,
+            },
+            behind_chunks,
         },
         cuts: seed,
     }
