@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::grammar;
 use super::labels;
@@ -25,7 +26,8 @@ use super::labels;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Mailbox {
-    text: Box<str>,
+    /// Shared: an envelope that may be sent again is cloned.
+    text: Arc<str>,
     at: u32,
 }
 

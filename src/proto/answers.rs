@@ -52,10 +52,16 @@ impl Pipeline {
 
     /// RFC 6710 §7: 2.3.6 says that the priority was changed.
     fn heed_priority(&mut self, id: TransactionId, reply: &Reply, link: &mut Link) {
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return;
+        };
+        if transaction.envelope.params().get("MT-PRIORITY").is_none() {
+            return;
+        }
         let changed = reply
             .enhanced()
             .is_some_and(|code| (code.class(), code.subject(), code.detail()) == (2, 3, 6));
-        if changed && let Some(transaction) = find(&mut self.transactions, id.0) {
+        if changed {
             transaction.notice(Notice::Priority(reply.clone()), link);
         }
     }
