@@ -165,6 +165,7 @@ pub(crate) struct ServerArguments {
     /// smtp://[USER@]HOST[:PORT]   STARTTLS required, port 587
     /// smtps://[USER@]HOST[:PORT]  TLS from the first octet, port 465
     /// lmtp://HOST:PORT            LMTP into a mail store, in clear unless --encryption says otherwise
+    /// lmtp+unix:/PATH             the same to a Unix socket
     /// sandbox:                    the built-in server, started for this command
     #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     #[arg(verbatim_doc_comment)]

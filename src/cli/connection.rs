@@ -9,11 +9,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::args::{ConnectionArguments, LoginArguments, Roots, RouteArguments, TlsArguments};
 use super::failure::Failure;
-use super::server::{Secret, Server, Target};
+#[cfg(unix)]
+use super::server::Socket;
+use super::server::{Secret, Target};
 use super::terminal;
 use crate::net::config::ClientConfig;
 use crate::net::{AddressPolicy, Proxy, TlsOptions, Trust};
 use crate::proto::address::Domain;
+#[cfg(unix)]
+use crate::proto::config::Protocol;
 use crate::proto::config::{Chunking, Config, Pipelining, PlaintextAuth, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
 use crate::proto::timer::Timeouts;
@@ -38,10 +42,8 @@ impl Setup {
             Target::Host(server) => {
                 let session = session_config(server.security, arguments)?;
                 let session = session.with_protocol(server.protocol);
-                let session = match credentials(&server, &arguments.login).await? {
-                    Some(credentials) => session.with_credentials(credentials),
-                    None => session,
-                };
+                let in_url = (server.username.as_deref(), server.password.as_ref());
+                let session = logged_in(session, in_url, &arguments.login).await?;
                 let config = ClientConfig::new(server.host, server.security)
                     .with_port(server.port)
                     .with_session(session)
@@ -51,8 +53,39 @@ impl Setup {
                     sandbox: None,
                 })
             }
+            #[cfg(unix)]
+            Target::Socket(socket) => Self::socket(socket, arguments, tls).await,
             Target::BuiltIn => Self::built_in(arguments, tls).await,
         }
+    }
+
+    #[cfg(unix)]
+    async fn socket(
+        socket: Socket,
+        arguments: &ConnectionArguments,
+        tls: TlsOptions,
+    ) -> Result<Self, Failure> {
+        let RouteArguments {
+            proxy,
+            source_address,
+            public_only,
+        } = &arguments.route;
+        if proxy.is_some() || source_address.is_some() || *public_only {
+            return Err(Failure::usage(
+                "--proxy, --source-address and --public-only do not go with a Unix socket",
+            ));
+        }
+        let session = session_config(socket.security, arguments)?.with_protocol(Protocol::Lmtp);
+        let session = logged_in(session, (None, None), &arguments.login).await?;
+        // The host is the name that a certificate must have.
+        let config = ClientConfig::new("localhost", socket.security)
+            .with_unix_socket(socket.path)
+            .with_session(session)
+            .with_tls(tls);
+        Ok(Self {
+            config: with_route(config, arguments)?,
+            sandbox: None,
+        })
     }
 
     async fn built_in(arguments: &ConnectionArguments, tls: TlsOptions) -> Result<Self, Failure> {
@@ -272,11 +305,23 @@ fn fingerprint(text: &str) -> Result<[u8; 32], Failure> {
     }
 }
 
+/// With the credentials of the options, or of the URL.
+async fn logged_in(
+    session: Config,
+    in_url: (Option<&str>, Option<&Secret>),
+    arguments: &LoginArguments,
+) -> Result<Config, Failure> {
+    Ok(match credentials(in_url, arguments).await? {
+        Some(credentials) => session.with_credentials(credentials),
+        None => session,
+    })
+}
+
 async fn credentials(
-    server: &Server,
+    (username, password): (Option<&str>, Option<&Secret>),
     arguments: &LoginArguments,
 ) -> Result<Option<Credentials>, Failure> {
-    let username = match (&server.username, &arguments.username) {
+    let username = match (username, arguments.username.as_deref()) {
         (Some(_), Some(_)) => {
             return Err(Failure::usage(
                 "the user name is given twice, by --server and by --username",
@@ -286,7 +331,7 @@ async fn credentials(
         (None, None) => None,
     };
     let secret_given = arguments.has_password() || arguments.has_token();
-    let password = match (&server.password, secret_given) {
+    let password = match (password, secret_given) {
         (Some(_), true) => {
             return Err(Failure::usage("the password is given twice"));
         }
@@ -302,7 +347,7 @@ async fn credentials(
     };
     let credentials = match (username, password) {
         (username, None) if arguments.is_external() => {
-            Credentials::external(username.map_or("", String::as_str))
+            Credentials::external(username.unwrap_or_default())
         }
         (None, None) => return Ok(None),
         (Some(username), Some(token)) if arguments.has_token() => {

@@ -102,7 +102,7 @@ impl<'a> Courier<'a> {
             audience,
             interrupt: Interrupt::listen(),
             begun: Instant::now(),
-            server: ServerFacts::unknown(&setup.config.host, setup.config.port),
+            server: ServerFacts::unknown(&setup.config),
             spent: Stats::default(),
             reported: Stats::default(),
             worst: (Overall::Accepted, Exit::Done),
@@ -318,7 +318,7 @@ impl<'a> Courier<'a> {
     /// Connects. What is known of the server is kept even where no session comes of it.
     async fn connect(&mut self) -> Result<Client, Error> {
         let config = self.setup.config.clone();
-        self.server = ServerFacts::unknown(&config.host, config.port);
+        self.server = ServerFacts::unknown(&config);
         (self.spent, self.reported) = (Stats::default(), Stats::default());
         let dialling = Client::open(config, Some(Box::new(self.audience.clone())));
         let mut connecting = tokio::select! {

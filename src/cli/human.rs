@@ -63,9 +63,10 @@ fn headline(report: &Report, ink: Ink) -> String {
 
 /// `mail.example.org:587 (192.0.2.1; TLSv1.3, certificate verified; logged in by PLAIN)`.
 fn place(server: &ServerFacts, overall: Overall) -> String {
-    let host = match server.host.contains(':') {
-        true => format!("[{}]", server.host),
-        false => server.host.clone(),
+    let place = match server.port {
+        Some(port) if server.host.contains(':') => format!("[{}]:{port}", server.host),
+        Some(port) => format!("{}:{port}", server.host),
+        None => server.host.clone(),
     };
     let mut facts = Vec::new();
     if let Some(address) = server.address.map(|address| address.ip().to_string())
@@ -85,8 +86,8 @@ fn place(server: &ServerFacts, overall: Overall) -> String {
         }
     }
     match facts.is_empty() {
-        true => format!("{host}:{}", server.port),
-        false => format!("{host}:{} ({})", server.port, facts.join("; ")),
+        true => place,
+        false => format!("{place} ({})", facts.join("; ")),
     }
 }
 

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use crate::error::{Category, Error, Stage};
+use crate::net::Route;
+use crate::net::config::ClientConfig;
 use crate::proto::Stats;
 use crate::proto::reply::{Reply, push_printable};
 use crate::proto::session::{Session, TlsSession};
@@ -27,8 +29,10 @@ pub(crate) struct Report {
 /// The server, as far as it is known.
 #[derive(Clone)]
 pub(crate) struct ServerFacts {
+    /// Its name or address, or the path of its socket.
     pub(crate) host: String,
-    pub(crate) port: u16,
+    /// `None` on a Unix socket.
+    pub(crate) port: Option<u16>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) session: Option<Session>,
 }
@@ -170,9 +174,14 @@ impl Report {
 
 impl ServerFacts {
     /// A server that was not reached.
-    pub(crate) fn unknown(host: &str, port: u16) -> Self {
+    pub(crate) fn unknown(config: &ClientConfig) -> Self {
+        let (host, port) = match &config.route {
+            #[cfg(unix)]
+            Route::UnixSocket(path) => (path.display().to_string(), None),
+            Route::Direct | Route::Proxy(_) => (config.host.clone(), Some(config.port)),
+        };
         Self {
-            host: host.to_owned(),
+            host,
             port,
             address: None,
             session: None,

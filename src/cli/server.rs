@@ -1,6 +1,8 @@
 //! Which server is meant: `--server`, or `--host`, `--port` and `--encryption`.
 
 use std::fmt;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use super::args::{Encryption, ServerArguments};
 use super::failure::Failure;
@@ -14,6 +16,9 @@ pub(crate) enum Target {
     BuiltIn,
     /// A server somewhere.
     Host(Server),
+    /// An LMTP server behind a socket of this machine.
+    #[cfg(unix)]
+    Socket(Socket),
 }
 
 /// A server, and what its URL said about the account.
@@ -25,6 +30,14 @@ pub(crate) struct Server {
     pub(crate) protocol: Protocol,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
+}
+
+/// A Unix socket, where LMTP is spoken.
+#[cfg(unix)]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Socket {
+    pub(crate) path: PathBuf,
+    pub(crate) security: Security,
 }
 
 /// A password that came with a URL. `Debug` does not show it.
@@ -83,6 +96,9 @@ impl Target {
             return Err(Failure::usage(format!("--server takes a URL: {FORMS}")));
         };
         let scheme = scheme.to_ascii_lowercase();
+        if scheme == "lmtp+unix" {
+            return Self::from_socket(rest, encryption);
+        }
         let security = match (scheme.as_str(), encryption) {
             ("lmtp", None) => Security::Plaintext,
             ("smtp", None) => Security::StartTls,
@@ -91,11 +107,6 @@ impl Target {
             ("smtps", Some(_)) => {
                 return Err(Failure::usage(
                     "--encryption contradicts the URL: 'smtps' is TLS from the first octet",
-                ));
-            }
-            ("lmtp+unix", _) => {
-                return Err(Failure::usage(
-                    "LMTP to a Unix socket is not supported: --server takes lmtp://HOST:PORT",
                 ));
             }
             _ => {
@@ -115,6 +126,34 @@ impl Target {
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         Server::from_authority(authority, security, protocol).map(Self::Host)
+    }
+
+    /// What follows `lmtp+unix:`, which is a path from the root, with or without an empty authority
+    /// before it.
+    #[cfg(unix)]
+    fn from_socket(rest: &str, encryption: Option<Encryption>) -> Result<Self, Failure> {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if !path.starts_with('/') {
+            return Err(Failure::usage(
+                "lmtp+unix: in --server takes a path from the root, as in lmtp+unix:/run/lmtp",
+            ));
+        }
+        match percent_decoded(path) {
+            Some(path) if !path.contains('\0') => Ok(Self::Socket(Socket {
+                path: path.into(),
+                security: encryption.map_or(Security::Plaintext, Security::from),
+            })),
+            Some(_) | None => Err(Failure::usage(
+                "the path in --server has a malformed '%' escape, or a NUL",
+            )),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn from_socket(_rest: &str, _encryption: Option<Encryption>) -> Result<Self, Failure> {
+        Err(Failure::usage(
+            "this system has no Unix sockets: --server takes lmtp://HOST:PORT",
+        ))
     }
 }
 
@@ -217,7 +256,7 @@ fn decoded(text: &str) -> Result<String, Failure> {
         .ok_or_else(|| Failure::usage("a '%' escape in the user part of --server is malformed"))
 }
 
-const FORMS: &str = "smtp://HOST, smtps://HOST, lmtp://HOST:PORT or sandbox:";
+const FORMS: &str = "smtp://HOST, smtps://HOST, lmtp://HOST:PORT, lmtp+unix:/PATH or sandbox:";
 
 #[cfg(test)]
 mod tests {
@@ -236,7 +275,7 @@ mod tests {
     fn server(target: Result<Target, Failure>) -> Server {
         match target {
             Ok(Target::Host(server)) => server,
-            Ok(Target::BuiltIn) => panic!("the built-in server"),
+            Ok(other) => panic!("{other:?}"),
             Err(failure) => panic!("{failure}"),
         }
     }
@@ -341,6 +380,41 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_unix_socket_is_in_clear_unless_told_otherwise() {
+        for (url, encryption, path, security) in [
+            (
+                "lmtp+unix:/run/lmtp",
+                None,
+                "/run/lmtp",
+                Security::Plaintext,
+            ),
+            (
+                "LMTP+UNIX:///run/lmtp",
+                None,
+                "/run/lmtp",
+                Security::Plaintext,
+            ),
+            ("lmtp+unix:/a%20b%25", None, "/a b%", Security::Plaintext),
+            (
+                "lmtp+unix:/run/lmtp",
+                Some(Encryption::Starttls),
+                "/run/lmtp",
+                Security::StartTls,
+            ),
+        ] {
+            match Target::from_arguments(&arguments(url, encryption)) {
+                Ok(Target::Socket(socket)) => {
+                    assert_eq!(socket.path.to_str(), Some(path), "{url}");
+                    assert_eq!(socket.security, security, "{url}");
+                }
+                Ok(other) => panic!("{url}: {other:?}"),
+                Err(failure) => panic!("{url}: {failure}"),
+            }
+        }
+    }
+
     #[test]
     fn a_malformed_url_is_refused_and_not_shown() {
         for url in [
@@ -348,7 +422,12 @@ mod tests {
             "http://jo:secret@h",
             "lmtp://jo:secret@h",
             "lmtp://jo:secret@h:25",
-            "lmtp+unix:/run/lmtp",
+            "lmtp+unix:",
+            "lmtp+unix://",
+            "lmtp+unix:secret",
+            "lmtp+unix://jo:secret@h/run/lmtp",
+            "lmtp+unix:/secret%4",
+            "lmtp+unix:/secret%00",
             "smtp:jo:secret@h",
             "smtp://jo:secret@",
             "smtp://jo:secret@h:port",

@@ -1,4 +1,4 @@
-//! Ways to the server: proxies, and public addresses only.
+//! Ways to the server: proxies, Unix sockets, and public addresses only.
 
 use super::{FROM_TO, HELLO, SECRET, Server, ehlo, text};
 use crate::net::proxies::{Access, End, First, KINDS, Kind, TestProxy};
@@ -90,4 +90,107 @@ async fn public_only_refuses_what_is_not_public() {
         run.assert_failed(69, "connection-refused", "connect");
     }
     assert_eq!(server.sandbox.counters().connections, 0);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::net::SocketAddr;
+
+    use ehlo::proto::Protocol;
+    use ehlo::sandbox::{Options, TlsMode};
+    use serde_json::Value;
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpStream, UnixListener};
+
+    use super::super::{FROM_TO, HELLO, Run, SECRET, Server, ehlo, text};
+
+    /// A server of LMTP, and the URL of a socket that leads to it.
+    async fn behind_socket(tls: TlsMode) -> (Server, String) {
+        let options = Options::default()
+            .with_protocol(Protocol::Lmtp)
+            .with_account("jo", SECRET)
+            .with_tls(tls);
+        let server = Server::start(options).await;
+        let path = server.path("lm tp");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(forward(listener, server.sandbox.address()));
+        let url = format!("lmtp+unix:{}", text(&path).replace(' ', "%20"));
+        (server, url)
+    }
+
+    async fn forward(listener: UnixListener, to: SocketAddr) {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(to).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    }
+
+    async fn send(url: &str, more: &[&str]) -> Run {
+        let mut arguments = vec!["send", "--server", url];
+        arguments.extend(FROM_TO.iter().chain(&HELLO).chain(more));
+        ehlo(&arguments).await
+    }
+
+    #[tokio::test]
+    async fn lmtp_goes_to_a_unix_socket() {
+        let (server, url) = behind_socket(TlsMode::None).await;
+        let path = text(&server.path("lm tp"));
+        let run = send(&url, &["--json"]).await;
+        assert_eq!(run.code, 0, "{}", run.all());
+        let facts = &run.json()["server"];
+        assert_eq!(facts["host"], path.as_str());
+        assert_eq!(facts["port"], Value::Null);
+        assert_eq!(facts["address"], Value::Null);
+        assert_eq!(facts["tls"], Value::Null);
+
+        let run = send(&url, &[]).await;
+        assert_eq!(run.code, 0, "{}", run.all());
+        let headline = format!("Accepted by {path} (no TLS)");
+        assert!(run.stdout.starts_with(&headline), "{}", run.all());
+        assert_eq!(server.sandbox.received().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_has_tls_and_a_log_in_where_they_are_asked_for() {
+        for (mode, encryption) in [(TlsMode::StartTls, "starttls"), (TlsMode::Implicit, "tls")] {
+            let (server, url) = behind_socket(mode).await;
+            let ca = text(&server.path("ca.pem"));
+            let tls = ["--json", "--encryption", encryption, "--ca-file", &ca];
+            let login = ["--username", "jo", "--password-env", "EHLO_TEST_PASSWORD"];
+            let run = send(&url, &[&tls[..], &login].concat()).await;
+            assert_eq!(run.code, 0, "{}", run.all());
+            assert_eq!(run.json()["server"]["tls"]["verified"], true);
+            let received = server.sandbox.received();
+            assert_eq!(received[0].authenticated.as_deref(), Some("jo"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_that_is_not_there_exits_69() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = text(&directory.path().join("missing"));
+        let run = send(&format!("lmtp+unix:{path}"), &["--json"]).await;
+        run.assert_failed(69, "connection-refused", "connect");
+        let document = run.json();
+        assert_eq!(document["server"]["host"], path.as_str());
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&path), "{message}");
+    }
+
+    #[tokio::test]
+    async fn another_way_to_a_unix_socket_is_a_usage_error() {
+        for more in [
+            &["--host", "localhost"][..],
+            &["--port", "24"],
+            &["--proxy", "socks5://localhost"],
+            &["--source-address", "127.0.0.1"],
+            &["--public-only"],
+        ] {
+            let run = send("lmtp+unix:/run/lmtp", more).await;
+            assert_eq!(run.code, 64, "{more:?}: {}", run.all());
+            assert_eq!(run.stdout, "");
+        }
+    }
 }
