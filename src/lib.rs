@@ -51,11 +51,21 @@
 //! | `cli` | the `ehlo` program: options and reports, no protocol |
 //!
 //! Within `proto`, from the outside in: `connection` (the public value) forwards to `handshake`
-//! (greeting to ready) with `auth`, and to `pipeline` (the sender and the replies) with `ongoing`
-//! (one transaction), `preflight` (what a message needs of the session) and `stream` (a body in
-//! pieces). Both speak through `link`: the queue of expected replies, the clocks, the events.
-//! `framing` and `grammar` turn octets into replies, `command` and `body` write octets to `output`,
-//! `refusal` and `fault` turn what went wrong into errors, `dialogue` shows it all to people.
+//! (greeting to ready) with `auth` and `sasl` (the mechanisms), and to `pipeline` (what is sent, by DATA
+//! or BDAT) with `answers` (what the replies mean, one a recipient where LMTP is spoken), `ongoing` (one
+//! transaction), `preflight` (what a message needs of the session), `limits` (LIMITS, and what is used
+//! up of them) and `stream` (a body in pieces). All speak through `link`: the queue of expected
+//! replies, the clocks, the events, among them a `notice` of what else is worth knowing. `params`,
+//! `dsn` and `schedule` are the parameters of MAIL and RCPT. `framing` and `grammar` turn octets into
+//! replies, `command` and `body` write octets to `output`, `refusal` and `fault` turn what went wrong
+//! into errors, `dialogue` shows it all to people, and `status` says what enhanced codes mean.
+//!
+//! Within `net`: `client` (the handle) and `driver` (the future) share `shared`; `rounds` makes several
+//! transactions of one message; `route` (the ways: TCP, a Unix socket, a `proxy` asked by `tunnel`) has
+//! `resolve`, `policy` (which addresses are allowed) and `connect`; `tls`, `handshake` and `verify` are
+//! TLS over a `transport`.
+//!
+//! What becomes of an extension that a server lists and does not have is a table in [`proto`].
 //!
 //! # What always holds
 //!
@@ -70,10 +80,29 @@
 //!   was allowed, and none appears in an error, a trace or `Debug`.
 //! - What a peer can make the engine keep is bounded, and every wait for a peer has a deadline.
 //!
+//! # Round trips
+//!
+//! What one message takes from the greeting to QUIT, with a log-in by PLAIN and PIPELINING on offer;
+//! the round trips of TCP and TLS come before. Each line is one flight, and waits for the replies to
+//! the one before:
+//!
+//! | flight | why it cannot be spared |
+//! | --- | --- |
+//! | EHLO | the greeting comes first, and EHLO ends a group (RFC 2920 §3.1): until its reply nothing is on offer |
+//! | AUTH PLAIN with its response | a command of an extension ends a group, unless that says otherwise (RFC 2920 §3.1); without the initial response (RFC 4954 §4) it would be two |
+//! | MAIL, RCPT…, DATA | DATA ends a group: the message waits for 354 |
+//! | the message, QUIT | QUIT ends the session, and its reply is not waited for ([`Connection::quit`](proto::Connection::quit)) |
+//!
+//! So it is four flights inside implicit TLS (RFC 8314 §3.3). With CHUNKING the last two are one, since
+//! BDAT waits for no invitation (RFC 3030 §2): three. STARTTLS takes two more: an EHLO in clear, and the
+//! command itself, which ends its group and after which all that was said is forgotten (RFC 3207
+//! §4.2). A test counts them at both ends. What follows on the same connection takes one flight a message.
+//!
 //! # Decisions worth knowing
 //!
 //! - **One round trip a message.** With PIPELINING the end of one message and the envelope of the
-//!   next travel together (RFC 2920 §3.1). A server that refuses what begins behind an unanswered
+//!   next travel together (RFC 2920 §3.1); with CHUNKING an envelope and its message do, up to a
+//!   size, once the server is known to let us in. A server that refuses what begins behind an unanswered
 //!   message (Haraka: 503) gets it again in step, and the session remembers.
 //! - **RSET is sent as soon as a transaction comes to nothing**, not when the next one begins: an
 //!   idle connection then holds nothing, and with PIPELINING it costs no round trip. Before QUIT it
@@ -115,9 +144,9 @@
 //! # Features
 //!
 //! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls), `aws-lc-rs` (its crypto
-//! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other provider; `sandbox`, `message`, `tracing` and
-//! `cli` add what their names say. Without any, the engine alone is built, with neither tokio nor
-//! rustls.
+//! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other
+//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say. Without any, the
+//! engine alone is built, with neither tokio nor rustls.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -10,8 +10,10 @@ use super::schedule::is_utc_time;
 /// The offers of the last EHLO reply. Nothing is lost: unknown keywords, their parameters, order and
 /// repeats are kept.
 ///
-/// What becomes of each keyword in IANA's registry of SMTP service extensions; *by keyword* means
-/// that its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer:
+/// What becomes of each keyword that the RFCs, or long custom, have brought; *by keyword* means that
+/// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. The
+/// list is not IANA's registry of SMTP service extensions itself: a keyword that is missing here is
+/// treated like those.
 ///
 /// | keyword | RFC | what the engine does with it |
 /// | --- | --- | --- |

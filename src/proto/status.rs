@@ -1,8 +1,8 @@
-//! The registry of enhanced status codes (RFC 5248), with what each means.
+//! Enhanced status codes of RFC 3463, and of the registry of RFC 5248, with what each means.
 
 use super::reply::EnhancedCode;
 
-/// What the registry says of a subject and detail, whatever the class.
+/// What a subject and detail say, whatever the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatusMeaning {
@@ -13,7 +13,8 @@ pub struct StatusMeaning {
 }
 
 impl EnhancedCode {
-    /// What the code means; `None` where no registry known here lists it.
+    /// What the code means; `None` where it is not among those known here. These are the codes of RFC
+    /// 3463 and of the RFCs that added to it, and not the registry itself (RFC 5248), which grows.
     ///
     /// ```
     /// use ehlo::EnhancedCode;
@@ -35,7 +36,7 @@ type Entry = (u16, u16, &'static str, &'static str);
 
 /// By subject and detail, in order.
 #[rustfmt::skip]
-const REGISTRY: [Entry; 81] = [
+const REGISTRY: [Entry; 80] = [
     (0, 0, "Other undefined status", "nothing more is known than the class"),
     (1, 0, "Other address status", "something about the address is wrong"),
     (1, 1, "Bad destination mailbox address", "the mailbox does not exist"),
@@ -83,9 +84,8 @@ const REGISTRY: [Entry; 81] = [
     (6, 5, "Conversion failed", "the content could not be converted"),
     (6, 6, "Message content not available", "the content cannot be fetched"),
     (6, 7, "Non-ASCII addresses not permitted for that sender/recipient", "the address is not ASCII, and must be"),
-    (6, 8, "UTF-8 string reply is required, but not permitted by the client", "the answer would need UTF-8"),
-    (6, 9, "UTF-8 header message cannot be transmitted to one or more recipients", "the headers are not ASCII, and have to be for some recipient"),
-    (6, 10, "UTF-8 string reply is required, but not permitted by the client", "the answer would need UTF-8"),
+    (6, 8, "UTF-8 string reply is required, but not permitted by the SMTP client", "the answer would need UTF-8"),
+    (6, 9, "UTF-8 header message cannot be transferred to one or more recipients, so the message must be rejected", "the headers are not ASCII, and have to be for some recipient"),
     (7, 0, "Other or undefined security status", "it was refused for reasons of security"),
     (7, 1, "Delivery not authorized, message refused", "the sender may not send to this recipient"),
     (7, 2, "Mailing list expansion prohibited", "the sender may not send to this list"),
@@ -100,7 +100,7 @@ const REGISTRY: [Entry; 81] = [
     (7, 11, "Encryption required for requested authentication mechanism", "the log-in has to be encrypted"),
     (7, 12, "A password transition is needed", "the password has to be set anew"),
     (7, 13, "User account disabled", "the account is closed"),
-    (7, 14, "Trust relationship required", "the server has to be made to trust this one"),
+    (7, 14, "Trust relationship required", "the server has no arrangement with another that it needs"),
     (7, 15, "Priority level is too low", "messages of this priority are not taken now"),
     (7, 16, "Message is too big for the specified priority", "the message is larger than its priority allows"),
     (7, 17, "Mailbox owner has changed", "the mailbox belongs to somebody else than it did"),

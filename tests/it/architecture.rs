@@ -148,6 +148,35 @@ fn the_rules_that_a_transcript_can_show_are_shown() {
     assert!(missing.is_empty(), "no transcript shows {missing:?}");
 }
 
+#[test]
+fn each_row_about_servers_that_break_their_word_names_what_shows_it() {
+    let documented = read(&root().join("src/proto/mod.rs"));
+    let driver: String = rust_files(&root().join("tests/it/net"))
+        .iter()
+        .map(|path| read(path))
+        .collect();
+    let rows: Vec<_> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix(" |"))
+        .skip(2)
+        .collect();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    for row in rows {
+        let (_, shown) = row.rsplit_once(" | ").expect("a row has columns");
+        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows: {row}");
+        for name in names {
+            let found = if name.contains('/') {
+                let file = format!("testdata/transcripts/{name}.smtp");
+                root().join(file).is_file()
+            } else {
+                driver.contains(&format!("fn {name}()"))
+            };
+            assert!(found, "{name} is not there: {row}");
+        }
+    }
+}
+
 /// Rules about what a dialogue does not show: memory across connections, and the driver's TLS
 /// settings; no mechanism has a security layer.
 const ELSEWHERE: [&str; 3] = ["R-8314-3", "R-8314-4", "R-4954-8"];

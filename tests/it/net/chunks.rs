@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use ehlo::proto::{Chunking, Config, Pipelining, Protocol};
 use ehlo::sandbox::{Extension, Options, Sandbox, TlsMode, Transfer};
 use ehlo::{
-    BareNewlines, Body, Client, ClientConfig, Content, Encoding, Envelope, Mailbox, Security,
-    Stage, Streamed, Verdict,
+    BareNewlines, Body, Category, Client, ClientConfig, Content, Encoding, Envelope, Mailbox,
+    Security, Stage, Streamed, Verdict,
 };
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -243,6 +243,7 @@ async fn smtp_is_not_spoken_to_an_lmtp_server() {
         ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(sandbox.address().port());
     let error = Client::connect(config).await.map(drop).unwrap_err();
     assert_eq!(error.stage(), Stage::Ehlo, "{error}");
+    assert_eq!(error.category(), Category::SenderRefused, "{error}");
 }
 
 fn short(verdict: &Verdict) -> String {

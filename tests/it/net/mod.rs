@@ -2,6 +2,8 @@
 
 mod chunks;
 #[cfg(feature = "sandbox")]
+mod flights;
+#[cfg(feature = "sandbox")]
 mod login;
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
