@@ -94,6 +94,7 @@ impl Transcript {
         })
     }
 
+    #[cfg(feature = "sandbox")]
     /// Whether the clock moves in it.
     pub(crate) fn waits(&self) -> bool {
         self.blocks

@@ -1,5 +1,6 @@
 //! The driver: over streams in memory whose other end a test plays, and against the sandbox.
 
+#[cfg(feature = "sandbox")]
 mod chunks;
 #[cfg(feature = "sandbox")]
 mod flights;
