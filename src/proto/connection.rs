@@ -317,13 +317,21 @@ impl Connection {
     }
 
     fn reply(&mut self, reply: Reply, now: Instant) {
-        let reply = self.link.dialogue.mask(reply);
         let Some(head) = self.link.head() else {
+            let reply = self.link.dialogue.mask(reply);
             self.link.replied(&reply, now);
             self.unasked(reply, now);
             return;
         };
-        let shown = handshake::shown(&reply, head);
+        // A challenge is shown to nobody, and must reach the mechanism as it came: a short secret
+        // could well be a part of it.
+        let (reply, shown) = match handshake::shown(&reply, head) {
+            Some(shown) if reply.code().number() == 334 && self.link.head_is_sent() => {
+                (reply, Some(shown))
+            }
+            Some(shown) => (shown, None),
+            None => (self.link.dialogue.mask(reply), None),
+        };
         self.link.replied(shown.as_ref().unwrap_or(&reply), now);
         // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
         if head == Expect::Quit {
