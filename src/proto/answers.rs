@@ -206,7 +206,12 @@ impl Pipeline {
         transaction.body_replies += 1;
         if self.offers.protocol == Protocol::Lmtp {
             let more = transaction.body_replies < transaction.accepted;
-            let misunderstood = misunderstood(transaction.way, &reply, link);
+            // Here 501 and its like are one recipient's: only the first reply can be about BDAT.
+            let is_unknown = matches!(reply.code().number(), 500 | 502);
+            let misunderstood = match transaction.body_replies == 1 && is_unknown {
+                true => misunderstood(transaction.way, &reply, link),
+                false => None,
+            };
             transaction.answer_next(reply, link);
             if let Some(error) = misunderstood {
                 return Flow::Close(error);

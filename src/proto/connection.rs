@@ -338,7 +338,8 @@ impl Connection {
             self.close(self.ending(), now);
             return;
         }
-        let refuses = matches!(reply.code().class(), Class::Transient | Class::Permanent);
+        let refuses = self.link.head_is_begun()
+            && matches!(reply.code().class(), Class::Transient | Class::Permanent);
         let is_due = self.link.head_is_sent() || (refuses && self.pipeline.is_counted(head));
         if !is_due {
             self.early(head, reply, now);
@@ -412,6 +413,7 @@ impl Connection {
     /// A reply to something that was not sent to its end.
     fn early(&mut self, head: Expect, reply: Reply, now: Instant) {
         if let Expect::Body(id) = head
+            && self.link.head_is_begun()
             && matches!(reply.code().class(), Class::Transient | Class::Permanent)
         {
             let error = self.refused(head, &reply);

@@ -58,6 +58,8 @@ struct LastReply {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
     pub(crate) what: Expect,
+    /// Where the content that it answers begins; for a command its end.
+    start: u64,
     end: u64,
     length: usize,
     /// Octets of content that count against the window of overlapping messages.
@@ -172,6 +174,7 @@ impl Link {
         }
         self.expected.push_back(Expected {
             what: expect,
+            start: self.output.queued_total(),
             end: self.output.queued_total(),
             length,
             content: 0,
@@ -184,6 +187,7 @@ impl Link {
     pub(crate) fn expect(&mut self, what: Expect, now: Instant) {
         self.expected.push_back(Expected {
             what,
+            start: self.output.queued_total(),
             end: self.output.queued_total(),
             length: 0,
             content: 0,
@@ -206,12 +210,14 @@ impl Link {
         };
         let octets = chunk.unsent() as u64;
         self.announce(Command::Bdat(octets, last), now);
+        let start = self.output.queued_total();
         self.output.append(chunk);
         self.dialogue
             .note(now, || format!("{octets} octets of message"));
         let end = self.output.queued_total();
         self.expected.push_back(Expected {
             what: expect,
+            start,
             end,
             length: 0,
             content: 0,
@@ -224,6 +230,7 @@ impl Link {
         self.body_start = self.output.queued_total();
         self.expected.push_back(Expected {
             what: Expect::Body(id),
+            start: self.body_start,
             end: u64::MAX,
             length: 0,
             content: 0,
@@ -311,6 +318,15 @@ impl Link {
             .is_some_and(|expected| self.is_sent(expected))
     }
 
+    /// Whether the content that the head answers has begun to be sent. What comes before cannot be
+    /// its reply, not even a refusal.
+    pub(crate) fn head_is_begun(&self) -> bool {
+        let sent = self.output.sent_total();
+        self.expected
+            .front()
+            .is_some_and(|expected| sent >= expected.start)
+    }
+
     /// Takes the head: it was answered.
     pub(crate) fn answered(&mut self, now: Instant) {
         if let Some(expected) = self.expected.pop_front() {
@@ -328,6 +344,7 @@ impl Link {
         let what = Expect::Body(id);
         self.expected.push_front(Expected {
             what,
+            start: 0,
             end: self.answered_end,
             length: 0,
             content: 0,

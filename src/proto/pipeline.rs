@@ -310,10 +310,15 @@ impl Pipeline {
         let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
-            let sent = matches!(
-                (&transaction.fate, &transaction.step),
-                (Fate::Open, Step::Ended)
-            ) && link.body_is_sent(transaction.id);
+            // One that is to begin again may have been taken all the same, if somebody was accepted.
+            let may_be_sent = match (&transaction.fate, &transaction.step) {
+                (Fate::Open, Step::Ended) => true,
+                (Fate::Restart, Step::Ended) => {
+                    transaction.accepted > 0 || transaction.unanswered > 0
+                }
+                (Fate::Open | Fate::Restart | Fate::Decided | Fate::Cancelled(_), _) => false,
+            };
+            let sent = may_be_sent && link.body_is_sent(transaction.id);
             transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }
