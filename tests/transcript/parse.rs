@@ -94,8 +94,8 @@ impl Transcript {
         })
     }
 
-    #[cfg(feature = "sandbox")]
     /// Whether the clock moves in it.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn waits(&self) -> bool {
         self.blocks
             .iter()
