@@ -58,12 +58,12 @@ impl Error {
         self.change(|inner| inner.message = message.into())
     }
 
-    /// With what to do next, as one sentence.
     /// As one of another stage.
     pub(crate) fn at(self, stage: Stage) -> Self {
         self.change(|inner| inner.stage = stage)
     }
 
+    /// With what to do next, as one sentence.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.change(|inner| inner.hint = Some(hint.into()))
     }

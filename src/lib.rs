@@ -38,7 +38,8 @@
 //! A module names only modules to its left; a test holds that wall.
 //!
 //! ```text
-//! reply, error ◀─ the rest of proto ◀─ { net, sandbox, message } ◀─ cli
+//! reply, error ◀─ the rest of proto ◀─ { net, sandbox, message } ◀─ providers ◀─ settings ◀─ diagnosis
+//!     ◀─ check ◀─ cli
 //! ```
 //!
 //! | module | in it |
@@ -48,6 +49,10 @@
 //! | `net` | resolving, dialling, proxies, TLS, and one future for each connection |
 //! | `sandbox` | a server session as a value, its misbehaviour, and a listener |
 //! | `message` | a small composer |
+//! | `providers` | what mail providers want of a client, as data |
+//! | `settings` | the fields of a settings form, and a client's configuration made of them |
+//! | `diagnosis` | what an error most likely means, and what to change |
+//! | `check` | the connection check, step by step, and the search for settings that work |
 //! | `cli` | the `ehlo` program: options and reports, no protocol |
 //!
 //! Within `proto`, from the outside in: `connection` (the public value) forwards to `handshake`
@@ -148,17 +153,25 @@
 //! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say. Without any, the
 //! engine alone is built, with neither tokio nor rustls.
 
+#[cfg(feature = "diagnosis")]
+pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "diagnosis")]
+pub mod diagnosis;
 mod error;
 #[cfg(feature = "message")]
 pub mod message;
 #[cfg(feature = "tokio")]
 pub mod net;
 pub mod proto;
+#[cfg(feature = "diagnosis")]
+pub mod providers;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "diagnosis")]
+pub mod settings;
 
 pub use error::{Category, Error, Party, Progress, Stage};
 #[cfg(feature = "tokio")]

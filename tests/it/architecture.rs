@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Layers from low to high; a module names only modules of its own layer or below. `reply` and
 /// `error` are the lowest, the rest of `proto` stands on them.
-const LAYERS: [(&str, u8); 7] = [
+const LAYERS: [(&str, u8); 10] = [
     ("error", 0),
     ("proto", 1),
     ("net", 2),
     ("sandbox", 2),
     ("message", 2),
-    ("diagnosis", 3),
-    ("cli", 4),
+    ("providers", 3),
+    ("settings", 4),
+    ("diagnosis", 5),
+    ("check", 6),
+    ("cli", 7),
 ];
 
 /// What the engine and the sandbox's session do without.

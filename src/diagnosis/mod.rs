@@ -1,0 +1,1 @@
+//! What an error most likely means, and what to change.
