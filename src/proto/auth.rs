@@ -20,6 +20,7 @@ pub(crate) struct Selection {
     preferred: Candidate,
     others: Vec<Candidate>,
     binding: ChannelBinding,
+    plus: Plus,
     /// How often credentials were refused.
     attempt: Attempt,
 }
@@ -29,6 +30,14 @@ pub(crate) struct Selection {
 struct Candidate {
     name: MechanismName,
     known: Known,
+}
+
+/// Whether the server lists SCRAM-SHA-256-PLUS, and so can bind: that stays true of it when it then
+/// refuses to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plus {
+    Listed,
+    NotListed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +60,10 @@ impl Selection {
             return Err(NoMechanism::NotOffered);
         }
         let binding = tls.map(|tls| tls.binding.clone()).unwrap_or_default();
+        let plus = match offered.contains(&MechanismName::SCRAM_SHA_256_PLUS) {
+            true => Plus::Listed,
+            false => Plus::NotListed,
+        };
         let mut candidates = Vec::new();
         for name in &config.mechanisms {
             let Some(known) = name.known() else { continue };
@@ -77,6 +90,7 @@ impl Selection {
             preferred,
             others: candidates.collect(),
             binding,
+            plus,
             attempt: Attempt::First,
         })
     }
@@ -130,18 +144,15 @@ impl Selection {
     /// What SCRAM is to say of channel binding.
     fn binding(&self, known: Known, config: &Config) -> Binding {
         let plus = MechanismName::SCRAM_SHA_256_PLUS;
-        let offered = self
-            .iter()
-            .any(|candidate| candidate.known == Known::ScramSha256Plus);
         if self.binding == ChannelBinding::None || !config.mechanisms.contains(&plus) {
-            Binding::Unable
-        } else if known == Known::ScramSha256Plus {
-            Binding::Bound(self.binding.clone())
-        } else if offered {
-            // The caller prefers to do without.
-            Binding::Unable
-        } else {
-            Binding::NotOffered
+            return Binding::Unable;
+        }
+        match (known, self.plus) {
+            (Known::ScramSha256Plus, _) => Binding::Bound(self.binding.clone()),
+            // The caller prefers to do without, or the server refused to bind after all: to say
+            // that it had not offered would look like a downgrade to it (RFC 5802 §6).
+            (_, Plus::Listed) => Binding::Unable,
+            (_, Plus::NotListed) => Binding::NotOffered,
         }
     }
 }
