@@ -205,7 +205,19 @@ pub(crate) struct Exchange {
     selection: Selection,
     credentials: Credentials,
     used: Candidate,
+    told: Told,
     state: State,
+}
+
+/// What the server has learnt from the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Nothing that another mechanism would tell it a second time.
+    Nothing,
+    /// Something that depends on the secret, in the AUTH command itself.
+    SecretAtOnce,
+    /// The same, in the answer to a challenge.
+    SecretLater,
 }
 
 enum State {
@@ -215,6 +227,15 @@ enum State {
     Withheld(Box<dyn Mechanism>, String),
     /// `*` was sent, for this reason: the refusal that ends the exchange is due.
     Cancelled(MechanismError),
+}
+
+impl State {
+    fn has_used_secret(&self) -> bool {
+        match self {
+            Self::Running(mechanism) | Self::Withheld(mechanism, _) => mechanism.has_used_secret(),
+            Self::Cancelled(_) => false,
+        }
+    }
 }
 
 /// Where the exchange goes.
@@ -315,6 +336,10 @@ impl Exchange {
             .map(|text| if text.is_empty() { "=" } else { text });
         let sent = sent.filter(|text| fits_auth_line(used.name.as_str(), text));
         link.command(Command::Auth(&used.name, sent), Expect::Auth, now);
+        let told = match sent.is_some() && mechanism.has_used_secret() {
+            true => Told::SecretAtOnce,
+            false => Told::Nothing,
+        };
         let state = match (sent, &initial) {
             (None, Some(response)) => State::Withheld(mechanism, response.clone()),
             (Some(_), _) | (None, None) => State::Running(mechanism),
@@ -323,6 +348,7 @@ impl Exchange {
             selection,
             credentials,
             used,
+            told,
             state,
         })
     }
@@ -342,7 +368,7 @@ impl Exchange {
                     Outcome::Broken(self.odd(*problem, link))
                 }
                 State::Cancelled(problem) => Outcome::Failed(self.odd(*problem, link)),
-                State::Running(_) | State::Withheld(..) if matches!(number, 504 | 534) => {
+                State::Running(_) | State::Withheld(..) if self.bars_mechanism_alone(number) => {
                     self.refused_mechanism(link, now)
                 }
                 State::Running(_) | State::Withheld(..) => Outcome::Refused(self.refused()),
@@ -352,6 +378,17 @@ impl Exchange {
                 let error = link.error(Category::Protocol, Stage::Auth, Party::Server, message);
                 Outcome::Broken(error.with_reply(reply.clone()))
             }
+        }
+    }
+
+    /// Whether the refusal says nothing of the secret, so that it may be used by another mechanism.
+    /// RFC 4954 §4 has 504 for a mechanism that the server does not know, so that it cannot have read
+    /// what came with it, and 534 for one that is too weak for this user. But 534 is also what Gmail
+    /// says to a password that it has read, and a second try would be a second failure.
+    fn bars_mechanism_alone(&self, code: u16) -> bool {
+        match (code, self.told) {
+            (504 | 534, Told::Nothing) | (504, Told::SecretAtOnce) => true,
+            (_, Told::Nothing | Told::SecretAtOnce | Told::SecretLater) => false,
         }
     }
 
@@ -380,6 +417,9 @@ impl Exchange {
         self.state = match response {
             Ok(response) => {
                 link.command(Command::AuthResponse(&response), Expect::Auth, now);
+                if state.has_used_secret() {
+                    self.told = Told::SecretLater;
+                }
                 state
             }
             Err(problem) => {

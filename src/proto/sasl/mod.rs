@@ -215,6 +215,9 @@ pub(crate) trait Mechanism: Send {
     /// The answer to a challenge. An initial response is the answer to none, given as empty.
     fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, MechanismError>;
 
+    /// Whether a response was made of the secret, so that the server could judge it by now.
+    fn has_used_secret(&self) -> bool;
+
     /// The server says that the exchange has succeeded: whether the client agrees. `data` is what
     /// the reply's text holds in base64, if anything; RFC 4954 has no place for it, and some
     /// servers put the last word of SCRAM there.

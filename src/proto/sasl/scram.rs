@@ -143,6 +143,13 @@ impl Mechanism for Scram {
         }
     }
 
+    fn has_used_secret(&self) -> bool {
+        match self.state {
+            State::Start | State::First => false,
+            State::Final { .. } | State::Verified | State::Refused(_) | State::Broken => true,
+        }
+    }
+
     fn succeeded(&mut self, data: Option<&[u8]>) -> Result<(), MechanismError> {
         let unproven = MechanismError("reported success without proof that it knows the password");
         match std::mem::replace(&mut self.state, State::Broken) {
