@@ -192,15 +192,18 @@ impl Pipeline {
             return Flow::Continue;
         };
         let class = reply.code().class();
-        let against_its_word =
-            matches!(transaction.fate, Fate::Restart) && class == Class::Completed;
-        if class == Class::Intermediate || against_its_word {
+        if class == Class::Completed && transaction.was_refused() {
+            let error = fault::contradiction(reply, link);
+            transaction.forget_refusal();
+            transaction.doubt(&fault::in_doubt(&error));
+            return Flow::Close(error);
+        }
+        if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
             let error = fault::unexpected(Stage::Body, "250", reply, link);
-            if against_its_word {
-                transaction.fate = Fate::Open;
+            if matches!(transaction.fate, Fate::Open) {
+                transaction.doubt(&fault::in_doubt(&error));
             }
-            transaction.doubt(&fault::in_doubt(&error));
             return Flow::Close(error);
         }
         transaction.body_replies += 1;
