@@ -209,7 +209,10 @@ impl Pipeline {
         transaction.body_replies += 1;
         if self.offers.protocol == Protocol::Lmtp {
             let more = transaction.body_replies < transaction.accepted;
-            // Here 501 and its like are one recipient's: only the first reply can be about BDAT.
+            // Here 501 and its like are one recipient's: only the first reply can be about BDAT. A 503
+            // may be either: a server in front of others passes on what they say, for each recipient
+            // (RFC 2033 §4.2). If it was about BDAT, the others' replies never come, and the time-out
+            // puts them in doubt; ended at once, they would be so where their replies do come.
             let is_unknown = matches!(reply.code().number(), 500 | 502);
             let misunderstood = match transaction.body_replies == 1 && is_unknown {
                 true => misunderstood(transaction.way, &reply, link),
