@@ -317,7 +317,10 @@ impl Exchange {
                 .with_hint("Give credentials of the kind that the server's mechanisms need."));
         };
         let binding = selection.binding(used.known, &link.config);
-        let mut mechanism = used.known.begin(&credentials, binding, &mut link.nonces);
+        let limits = &link.config.limits;
+        let mut mechanism = used
+            .known
+            .begin(&credentials, binding, &mut link.nonces, limits);
         let carries = match (mechanism.starts(), link.config.initial_response) {
             (Starts::Client, InitialResponse::WhereDefined | InitialResponse::Always)
             | (Starts::Either, InitialResponse::Always) => true,

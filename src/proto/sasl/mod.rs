@@ -15,6 +15,7 @@ mod nonce;
 mod plain;
 mod scram;
 
+use super::config::Limits;
 use super::session::ChannelBinding;
 use credentials::Kind;
 pub use credentials::{Credentials, CredentialsError};
@@ -180,10 +181,12 @@ impl Known {
         credentials: &Credentials,
         binding: Binding,
         nonces: &mut Nonces,
+        limits: &Limits,
     ) -> Box<dyn Mechanism> {
         match self {
             Self::ScramSha256Plus | Self::ScramSha256 => {
-                Box::new(scram::Scram::new(credentials, binding, nonces.next()))
+                let most = limits.scram_iterations;
+                Box::new(scram::Scram::new(credentials, binding, nonces.next(), most))
             }
             Self::OAuthBearer => Box::new(bearer::Bearer::oauthbearer(credentials)),
             Self::XOAuth2 => Box::new(bearer::Bearer::xoauth2(credentials)),
