@@ -216,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if course == Course::Over {
                 return Poll::Ready(());
             }
+            state.leave_if_done(now);
             step = step.or(self.write(state, now, cx));
             if step == Step::Nothing && self.clock(state, now, cx) == Step::Nothing {
                 return self.depart(shared, state, cx).into();

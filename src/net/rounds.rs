@@ -7,7 +7,7 @@
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use super::shared::{State, register};
+use super::shared::{State, closed_error, register};
 use crate::proto::body::Content;
 use crate::proto::notice::Notice;
 use crate::proto::transaction::{Body, Commitment, Envelope, Outcome, TransactionId, Verdict};
@@ -19,8 +19,8 @@ pub(super) struct Rounds {
     content: Content,
     /// Those that are not finished, in the order of their submission.
     parts: Vec<Part>,
-    /// In envelope order.
-    verdicts: Vec<Option<Verdict>>,
+    /// In envelope order, as far as they are known.
+    verdicts: Vec<Verdict>,
     notices: Vec<Notice>,
     /// The places of those who were put off, and have no part.
     put_off: Vec<usize>,
@@ -35,8 +35,8 @@ pub(super) struct Rounds {
 /// One transaction.
 struct Part {
     id: TransactionId,
-    /// The places of its recipients in the envelope.
-    places: Vec<usize>,
+    /// The places of its recipients in the envelope; `None` where it has all of them.
+    places: Option<Vec<usize>>,
 }
 
 /// Whether a round was worth it.
@@ -78,7 +78,7 @@ impl Rounds {
         let mut rounds = Self {
             number,
             parts: Vec::new(),
-            verdicts: vec![None; count],
+            verdicts: Vec::new(),
             notices: Vec::new(),
             put_off: Vec::new(),
             worth: Worth::Nothing,
@@ -88,10 +88,15 @@ impl Rounds {
             envelope,
             content,
         };
-        let places: Vec<usize> = (0..count).collect();
-        rounds.submit(state, &places, permits, now);
+        match state.recipient_limit() {
+            Some(limit) if limit < count => {
+                let places: Vec<usize> = (0..count).collect();
+                rounds.submit_to(state, &places, permits, now);
+            }
+            Some(_) | None => rounds.submit(state, None, permits, now),
+        }
         match rounds.is_finished() {
-            true => Err(rounds.verdicts.into_iter().flatten().collect()),
+            true => Err(rounds.verdicts),
             false => Ok(rounds),
         }
     }
@@ -104,6 +109,11 @@ impl Rounds {
     /// By which the connection knows it.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether somebody was put off whose turn comes when the others have been answered.
+    pub(super) fn has_put_off(&self) -> bool {
+        !self.is_finished() && !self.put_off.is_empty()
     }
 
     /// Its transactions that are not finished.
@@ -126,7 +136,7 @@ impl Rounds {
 
     /// The verdicts of a message that is finished.
     pub(super) fn into_outcome(self) -> Outcome {
-        Outcome::new(self.verdicts.into_iter().flatten().collect()).with_notices(self.notices)
+        Outcome::new(self.verdicts).with_notices(self.notices)
     }
 
     /// Takes the verdicts of one of its transactions; behind the last of a round, whoever was put off
@@ -142,21 +152,23 @@ impl Rounds {
             return;
         };
         let part = self.parts.remove(index);
-        let (verdicts, notices) = outcome;
+        let (mut verdicts, notices) = outcome;
+        // A connection that ended without the engine has one verdict for all.
+        if let Some(last) = verdicts.last().cloned() {
+            let all = self.envelope.recipients().len();
+            verdicts.resize(part.places.as_ref().map_or(all, Vec::len), last);
+        }
         if verdicts.iter().any(Verdict::is_accepted) {
             self.worth = Worth::Something;
         }
         self.guess(state, &verdicts);
-        for (index, place) in part.places.into_iter().enumerate() {
-            // A connection that ended without the engine has one verdict for all.
-            let Some(verdict) = verdicts.get(index).or(verdicts.last()) else {
-                continue;
-            };
-            if matches!(verdict, Verdict::Deferred(_)) {
-                self.put_off.push(place);
-            }
-            self.verdicts[place] = Some(verdict.clone());
+        let put_off = |&index: &usize| matches!(verdicts[index], Verdict::Deferred(_));
+        let put_off = (0..verdicts.len()).filter(put_off);
+        match &part.places {
+            None => self.put_off.extend(put_off),
+            Some(places) => self.put_off.extend(put_off.map(|index| places[index])),
         }
+        self.place(part.places, verdicts);
         for notice in notices {
             if !self.notices.contains(&notice) {
                 self.notices.push(notice);
@@ -177,7 +189,7 @@ impl Rounds {
             (Some(_), _) | (None, None) => self.put_off.len(),
         };
         let places: Vec<usize> = self.put_off.drain(..count).collect();
-        self.submit(state, &places, 0, now);
+        self.submit_to(state, &places, 0, now);
     }
 
     /// Learns from a transaction where the server put off all from some recipient on.
@@ -198,24 +210,46 @@ impl Rounds {
         }
     }
 
-    fn submit(&mut self, state: &mut State, places: &[usize], permits: u32, now: Instant) {
+    /// Submits it to these, in as many transactions as it takes.
+    fn submit_to(&mut self, state: &mut State, places: &[usize], permits: u32, now: Instant) {
         let most = state.recipient_limit().unwrap_or(places.len()).max(1);
         let mut permits = permits;
         for places in places.chunks(most) {
-            let envelope = self.envelope.part(places);
-            let body = Body::Whole(self.content.clone());
             let permits = std::mem::take(&mut permits);
-            match state.submit_part(self.number, (envelope, body), permits, now) {
-                Ok(id) => self.parts.push(Part {
-                    id,
-                    places: places.to_vec(),
-                }),
-                Err(verdicts) => {
-                    for (&place, verdict) in places.iter().zip(verdicts) {
-                        self.verdicts[place] = Some(verdict);
-                    }
-                }
-            }
+            self.submit(state, Some(places.to_vec()), permits, now);
+        }
+    }
+
+    fn submit(
+        &mut self,
+        state: &mut State,
+        places: Option<Vec<usize>>,
+        permits: u32,
+        now: Instant,
+    ) {
+        let envelope = match &places {
+            None => self.envelope.clone(),
+            Some(places) => self.envelope.part(places),
+        };
+        let body = Body::Whole(self.content.clone());
+        match state.submit_part(self.number, (envelope, body), permits, now) {
+            Ok(id) => self.parts.push(Part { id, places }),
+            Err(verdicts) => self.place(places, verdicts),
+        }
+    }
+
+    /// Puts verdicts where they belong.
+    fn place(&mut self, places: Option<Vec<usize>>, verdicts: Vec<Verdict>) {
+        let Some(places) = places else {
+            self.verdicts = verdicts;
+            return;
+        };
+        // Until the others have theirs.
+        let count = self.envelope.recipients().len();
+        self.verdicts
+            .resize_with(count, || Verdict::NotSent(closed_error()));
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            self.verdicts[place] = verdict;
         }
     }
 }

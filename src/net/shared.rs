@@ -72,11 +72,12 @@ pub(super) enum Departure {
     AtOnce,
 }
 
-/// Whether QUIT is due once no message has another round before it.
+/// Whether the session is to end once everything submitted so far is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leave {
     No,
     Wanted,
+    Done,
 }
 
 /// How a transaction stands for the one who waits for it.
@@ -206,7 +207,7 @@ impl State {
     ) -> Result<TransactionId, Vec<Verdict>> {
         match self.leave {
             Leave::No => self.enqueue(envelope, body, permits, now),
-            Leave::Wanted => Err(not_sent(&envelope, &closed_error())),
+            Leave::Wanted | Leave::Done => Err(not_sent(&envelope, &closed_error())),
         }
     }
 
@@ -239,8 +240,9 @@ impl State {
         permits: u32,
         now: Instant,
     ) -> Result<u64, Vec<Verdict>> {
-        if self.leave == Leave::Wanted {
-            return Err(not_sent(&envelope, &closed_error()));
+        match self.leave {
+            Leave::No => {}
+            Leave::Wanted | Leave::Done => return Err(not_sent(&envelope, &closed_error())),
         }
         let number = self.next_rounds;
         self.next_rounds += 1;
@@ -307,13 +309,17 @@ impl State {
 
     /// Ends the session once everything submitted so far is done.
     pub(super) fn leave(&mut self, now: Instant) {
-        self.leave = Leave::Wanted;
+        if self.leave == Leave::No {
+            self.leave = Leave::Wanted;
+        }
         self.leave_if_done(now);
     }
 
-    /// QUIT waits while a message may have another round, for the engine takes none behind it.
-    fn leave_if_done(&mut self, now: Instant) {
-        if self.leave == Leave::Wanted && self.rounds.iter().all(Rounds::is_finished) {
+    /// QUIT waits while a message may need another round, for the engine takes none behind it.
+    pub(super) fn leave_if_done(&mut self, now: Instant) {
+        let waits = || self.connection.may_defer() || self.rounds.iter().any(Rounds::has_put_off);
+        if self.leave == Leave::Wanted && !waits() {
+            self.leave = Leave::Done;
             self.connection.quit(now);
         }
     }
@@ -468,7 +474,6 @@ impl State {
             self.woken.extend(rounds.take_waker());
         }
         self.rounds.insert(index, rounds);
-        self.leave_if_done(now);
     }
 
     /// Wakes whoever writes the streamed body that the engine wants now.

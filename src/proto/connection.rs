@@ -278,6 +278,12 @@ impl Connection {
         self.pipeline.quit == Quit::No && !ending
     }
 
+    /// Whether a message may yet need another transaction, since one of its recipients has been put
+    /// off ([`Verdict::Deferred`](crate::Verdict::Deferred)), or may be: the answers are not there.
+    pub fn may_defer(&self) -> bool {
+        self.pipeline.may_defer()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.link.stats()

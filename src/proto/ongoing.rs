@@ -288,6 +288,16 @@ impl Transaction {
         }
     }
 
+    /// Whether a recipient is put off, or may be: one of several, whose message is not for all or for
+    /// nobody.
+    pub(super) fn may_defer(&self) -> bool {
+        let open =
+            |slot: &Slot| matches!(slot, Slot::Waiting | Slot::Decided(Verdict::Deferred(_)));
+        self.slots.len() > 1
+            && self.envelope.commitment() == Commitment::Each
+            && self.slots.iter().any(open)
+    }
+
     /// The server took a command of this transaction, and so has one open.
     pub(super) fn was_opened(&mut self) {
         if self.opened == Opened::No {

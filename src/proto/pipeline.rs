@@ -153,6 +153,11 @@ impl Pipeline {
         id
     }
 
+    /// Whether a recipient is put off, or may be.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.transactions.iter().any(Transaction::may_defer)
+    }
+
     /// Whether the server was found to refuse what begins behind an unanswered message.
     pub(crate) fn refuses_behind_message(&self) -> bool {
         self.behind == BehindMessage::Wait
