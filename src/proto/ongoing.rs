@@ -265,15 +265,14 @@ impl Transaction {
 
     /// The form in which the content follows BDAT.
     pub(super) fn counted(&self) -> Transfer {
-        let verbatim = match &self.work {
-            Work::Send(Body::Whole(content)) => content.is_verbatim(),
-            Work::Send(Body::Streamed(streamed)) => streamed.encoding == Encoding::Binary,
-            Work::Probe => false,
+        let encoding = match &self.work {
+            Work::Send(Body::Whole(content)) => content.encoding(),
+            Work::Send(Body::Streamed(streamed)) => streamed.encoding,
+            Work::Probe => Encoding::SevenBit,
         };
-        if verbatim {
-            Transfer::Verbatim
-        } else {
-            Transfer::Counted
+        match encoding {
+            Encoding::SevenBit | Encoding::EightBit | Encoding::TextWithNul => Transfer::Counted,
+            Encoding::Binary => Transfer::Verbatim,
         }
     }
 

@@ -354,7 +354,10 @@ pub enum Encoding {
     SevenBit,
     /// Octets above 127 in lines: `BODY=8BITMIME` (RFC 6152).
     EightBit,
-    /// Anything, NUL included: `BODY=BINARYMIME` (RFC 3030).
+    /// Lines with NUL octets among them: `BODY=BINARYMIME` too, since nothing else carries a NUL,
+    /// and line ends are made CRLF all the same.
+    TextWithNul,
+    /// Octets that mean themselves, line ends included: `BODY=BINARYMIME` (RFC 3030).
     Binary,
 }
 
