@@ -132,6 +132,12 @@ impl Transaction {
         if !used.may_mail(limits) {
             return Err(preflight::no_more_mail(limits).to_error(link));
         }
+        let recipients = self.envelope.recipients();
+        if self.envelope.commitment() == Commitment::AllOrNothing
+            && !used.may_name_all(recipients, limits)
+        {
+            return Err(preflight::too_many_domains(limits).to_error(link));
+        }
         for shortfall in &judgement.shortfalls {
             match &shortfall.effect {
                 Effect::RecipientNotSent(place) => self.leave_out(*place, shortfall, link),
@@ -196,14 +202,16 @@ impl Transaction {
 
     /// Why DATA is not sent although every RCPT has its reply.
     pub(super) fn nothing_to_send(&self, link: &Link) -> Option<Error> {
-        let refusal = self.slots.iter().find_map(|slot| match slot {
-            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => {
-                Some(reply.clone())
-            }
+        let refusals = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => Some(reply),
             Slot::Decided(Verdict::Accepted(_) | Verdict::NotSent(_) | Verdict::InDoubt(_))
             | Slot::Waiting
             | Slot::Taken => None,
         });
+        // One for now, if there is one: another try may fare better.
+        let refusal = refusals
+            .min_by_key(|reply| reply.code().class() != Class::Transient)
+            .cloned();
         let complete = self.accepted == self.slots.len();
         let all_or_nothing = self.envelope.commitment() == Commitment::AllOrNothing;
         if self.accepted > 0 && (complete || !all_or_nothing) {

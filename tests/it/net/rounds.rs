@@ -170,6 +170,24 @@ async fn a_refusal_for_now_is_not_hidden_by_a_recipient_that_was_left_out() {
 }
 
 #[tokio::test]
+async fn for_all_or_nobody_a_refusal_for_now_is_temporary_wherever_it_stands() {
+    let options = Options::default()
+        .with_refused_recipient("b@x.org", "550 5.1.1 no".parse().unwrap())
+        .with_refused_recipient("c@x.org", "451 4.3.0 later".parse().unwrap());
+    let (_sandbox, client) = connected(options).await;
+    for order in [
+        ["a@x.org", "b@x.org", "c@x.org"],
+        ["a@x.org", "c@x.org", "b@x.org"],
+    ] {
+        let all = to_each(&order).with_commitment(Commitment::AllOrNothing);
+        let outcome = client.send(all, hello()).await;
+        let error = outcome.error().expect("nobody has it");
+        assert_eq!(error.category(), Category::Temporary, "{error}");
+    }
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_recipient_who_is_always_put_off_ends_it() {
     let options =
         Options::default().with_refused_recipient("b@x.org", "452 4.5.3 later".parse().unwrap());
@@ -253,14 +271,34 @@ async fn who_is_beyond_the_messages_of_a_session_is_reached_by_another() {
 }
 
 #[tokio::test]
-async fn a_message_for_all_or_for_nobody_has_no_rest() {
+async fn a_message_for_all_or_for_nobody_goes_by_another_session_whole_or_not_at_all() {
     let options = Options::default()
         .with_domain_limit(1)
         .with_extension(Extension::Limits);
-    let (_sandbox, client) = connected(options).await;
-    let envelope = to_each(&["a@x.org", "b@y.org"]).with_commitment(Commitment::AllOrNothing);
+    let (sandbox, client) = connected(options.clone()).await;
+    let all = |recipients| to_each(recipients).with_commitment(Commitment::AllOrNothing);
+    let before = sandbox.counters().commands;
+    let envelope = all(&["a@x.org", "b@y.org"]);
+    let outcome = client.send(envelope, hello()).await;
+    assert_eq!(letters(&outcome), "nn", "{outcome:?}");
+    assert_eq!(sandbox.counters().commands, before);
+    // Used up by another: all of it may go by another session.
+    assert!(
+        client
+            .send(to_each(&["a@x.org"]), hello())
+            .await
+            .is_accepted()
+    );
+    let envelope = all(&["b@y.org", "c@y.org"]);
     let outcome = client.send(envelope.clone(), hello()).await;
     assert_eq!(letters(&outcome), "nn", "{outcome:?}");
+    assert_eq!(envelope.rest(&outcome), Some(envelope));
+    client.close().await.unwrap();
+    let refused = options.with_refused_recipient("b@x.org", "550 5.1.1 no".parse().unwrap());
+    let (_sandbox, client) = connected(refused).await;
+    let envelope = all(&["a@x.org", "b@x.org"]);
+    let outcome = client.send(envelope.clone(), hello()).await;
+    assert_eq!(letters(&outcome), "nr", "{outcome:?}");
     assert!(envelope.rest(&outcome).is_none(), "{outcome:?}");
     client.close().await.unwrap();
 }
