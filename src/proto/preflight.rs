@@ -4,14 +4,14 @@ use std::fmt;
 
 use super::address::{Mailbox, ReversePath};
 use super::command::{BodyParam, Utf8Param};
-use super::config::{Chunking, Config, Pipelining, Protocol, SmtpUtf8, Unadvertised};
-use super::extensions::Extensions;
+use super::config::{Config, Protocol, SmtpUtf8, Unadvertised};
 use super::limits::{ServerLimits, Used};
 use super::link::Link;
+use super::offers::{Offer, Offers, Peer, Way};
 use super::params::{Command, Param, Params, Weight};
 use super::reply::{Code, EnhancedCode};
 use super::schedule::{DeliverBy, Hold, Late};
-use super::session::{Session, TlsSession};
+use super::session::Session;
 use super::transaction::{Body, Commitment, Encoding, Envelope, Recipient};
 use crate::error::{Category, Error, Party, Stage};
 
@@ -198,100 +198,6 @@ pub(crate) fn too_many_domains(limits: &ServerLimits) -> Shortfall {
     Shortfall::not_sent(Need::RecipientDomains, message, hint)
 }
 
-/// What of the server's offers bears on transactions.
-#[derive(Debug, Default)]
-pub(crate) struct Offers {
-    pub(crate) pipelining: Pipelining,
-    size: Offer<u64>,
-    eight_bit_mime: Offer<()>,
-    smtputf8: Offer<()>,
-    binarymime: Offer<()>,
-    pub(crate) way: Way,
-    pub(crate) protocol: Protocol,
-    pub(crate) limits: ServerLimits,
-    utf8_policy: SmtpUtf8,
-    unadvertised: Unadvertised,
-    peer: Peer,
-    extensions: Extensions,
-}
-
-/// How messages travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// By DATA, once the server invites it.
-    #[default]
-    Data,
-    /// By BDAT.
-    Bdat,
-}
-
-/// What is known of who the server is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Peer {
-    #[default]
-    InClear,
-    Unverified,
-    Verified,
-}
-
-/// One extension, with what it limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Offer<L> {
-    #[default]
-    Absent,
-    Unlimited,
-    Limited(L),
-}
-
-impl Offers {
-    pub(crate) fn new(session: &Session, config: &Config) -> Self {
-        let extensions = session.extensions();
-        let offer = |keyword| match extensions.offers(keyword) {
-            true => Offer::Unlimited,
-            false => Offer::Absent,
-        };
-        let pipelining = match extensions.offers("PIPELINING") {
-            true => config.pipelining,
-            false => Pipelining::Off,
-        };
-        let size = match (extensions.offers("SIZE"), extensions.size()) {
-            (true, Some(limit)) => Offer::Limited(limit),
-            (true, None) => Offer::Unlimited,
-            (false, _) => Offer::Absent,
-        };
-        Self {
-            pipelining,
-            size,
-            eight_bit_mime: offer("8BITMIME"),
-            smtputf8: match config.smtputf8 {
-                SmtpUtf8::WhereNeeded | SmtpUtf8::Always => offer("SMTPUTF8"),
-                SmtpUtf8::Never => Offer::Absent,
-            },
-            binarymime: offer("BINARYMIME"),
-            way: match (extensions.offers("CHUNKING"), config.chunking) {
-                (true, Chunking::WhereOffered) => Way::Bdat,
-                (true, Chunking::Off) | (false, _) => Way::Data,
-            },
-            protocol: config.protocol,
-            limits: extensions.limits(),
-            utf8_policy: config.smtputf8,
-            unadvertised: config.unadvertised,
-            peer: Peer::of(session.tls()),
-            extensions: extensions.clone(),
-        }
-    }
-}
-
-impl Peer {
-    fn of(tls: Option<&TlsSession>) -> Self {
-        match tls {
-            None => Self::InClear,
-            Some(tls) if tls.verification.is_verified() => Self::Verified,
-            Some(_) => Self::Unverified,
-        }
-    }
-}
-
 /// The parameters of MAIL that the engine decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MailParams {
@@ -315,8 +221,14 @@ pub(crate) fn judge(envelope: &Envelope, body: Option<&Body>, offers: &Offers) -
         shortfalls: Vec::new(),
     };
     judge.params(envelope.params(), None);
+    judge.line(envelope.reverse_path().as_str(), envelope.params(), None);
     for (place, recipient) in envelope.recipients().iter().enumerate() {
         judge.params(recipient.params(), Some(place));
+        judge.line(
+            recipient.mailbox().as_str(),
+            recipient.params(),
+            Some(place),
+        );
     }
     let params = MailParams {
         size: judge.size(needs.size),
@@ -521,6 +433,27 @@ impl Judge<'_> {
         }
     }
 
+    /// RFC 5321 §4.5.3.1.4: 512 octets, and more for what an extension adds. What it adds is known of
+    /// some only; but none adds so much that a line passes what servers read in one piece, and a line
+    /// cut in two is a command more.
+    fn line(&mut self, path: &str, params: &Params, recipient: Option<usize>) {
+        let length = |param: &Param| param.keyword().len() + param.value().map_or(1, str::len) + 2;
+        let length = path.len() + params.iter().map(length).sum::<usize>();
+        if length <= LONGEST_COMMAND - ITS_OWN {
+            return;
+        }
+        let (effect, what) = match recipient {
+            None => (Effect::NotSent, "the sender's address"),
+            Some(place) => (Effect::RecipientNotSent(place), "a recipient's address"),
+        };
+        let message = format!(
+            "{what} and its parameters have {length} octets, more than servers read in one line"
+        );
+        let hint = "Use a shorter address, and shorter values of parameters.";
+        self.shortfalls
+            .push(Shortfall::new(Need::LongCommand, effect, message, hint));
+    }
+
     /// RFC 8689 §4.2.1. No policy lifts it: a promise to the sender would be broken.
     fn require_tls(&mut self) {
         let message = match (
@@ -681,3 +614,8 @@ fn is_long(mailbox: &Mailbox) -> bool {
 
 /// RFC 5321 §4.5.3.1.6, without the CRLF.
 const LONGEST_LINE: u64 = 998;
+
+/// Octets of a command line that servers read in one piece.
+const LONGEST_COMMAND: usize = 2048;
+/// What of it the engine writes itself: the verb, SIZE, BODY, SMTPUTF8 and the line end.
+const ITS_OWN: usize = 80;

@@ -156,6 +156,12 @@ fn what_is_sent_all_the_same_is_a_warning() {
     let local = format!("{}@example.org", "x".repeat(65));
     let address = [(Need::LongAddress, Effect::Sent, "501 5.1.3")];
     check(&[], &envelope(&[&local]), &body("Hi\r\n"), &address);
+    let local = format!("{}@example.org", "x".repeat(2000));
+    let found = [
+        (Need::LongCommand, Effect::RecipientNotSent(0), "500 5.5.2"),
+        address[0].clone(),
+    ];
+    check(&[], &envelope(&[&local]), &body("Hi\r\n"), &found);
 }
 
 #[test]
