@@ -392,6 +392,18 @@ impl Transaction {
         }
     }
 
+    /// Whether a server that has the end of the message, and did not refuse that, may have taken it. One
+    /// that is to begin again, or was cancelled while it waited for that, has its end sent by BDAT
+    /// alone, and was taken if at all for a recipient that was accepted.
+    pub(super) fn may_be_taken(&self) -> bool {
+        let for_somebody = self.accepted > 0 || self.unanswered > 0;
+        match &self.fate {
+            Fate::Open => true,
+            Fate::Restart | Fate::Cancelled(_) => self.way == Way::Bdat && for_somebody,
+            Fate::Decided => false,
+        }
+    }
+
     /// The refusal of the whole message is void: the server took it all the same.
     pub(super) fn forget_refusal(&mut self) {
         for slot in &mut self.slots {
