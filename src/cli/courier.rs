@@ -439,7 +439,7 @@ impl<'a> Courier<'a> {
     fn report_unloadable(&mut self, input: &Input, before: Option<Outcome>, failure: &Failure) {
         match failure {
             Failure::Data(error) => self.report_unsent(input, before, error),
-            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
+            Failure::Usage(_) | Failure::Config(_) | Failure::NoInput(_) | Failure::Internal(_) => {
                 terminal::error(failure);
                 self.remember(Overall::Failed, failure.exit());
             }
