@@ -13,7 +13,7 @@
 //! What is decided here is how octets travel, never which: that is the engine's.
 
 #[cfg(feature = "tls")]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(feature = "tls"))]
 mod cleartext;
 pub(crate) mod client;

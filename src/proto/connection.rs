@@ -151,7 +151,7 @@ impl Connection {
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
         if self.link.head() == Some(Expect::Handshake) {
             self.replies_before_tls = Some(self.link.stats().replies);
-            self.handshake(Input::Tls(tls), now);
+            self.handshake(Input::Tls(Box::new(tls)), now);
         }
     }
 

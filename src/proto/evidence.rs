@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::preflight::Shortfall;
 use super::session::Certificate;
 use crate::error::Error;
 
@@ -41,6 +42,8 @@ pub enum Evidence {
     Attempts(Vec<Attempt>),
     /// None of the host's addresses is one that may be connected to.
     AddressPolicy,
+    /// What the server lacks that the message needs: it was not sent.
+    Shortfall(Shortfall),
     /// The reply to a message that was sent to its end was lost: the server may have the message.
     ReplyLost,
 }
@@ -298,6 +301,7 @@ impl fmt::Display for Witness {
             Evidence::Resolution(problem) => write!(f, "the look-up failed: {}", problem.as_str()),
             Evidence::Attempts(attempts) => write!(f, "{} attempts failed", attempts.len()),
             Evidence::AddressPolicy => f.write_str("the address policy forbids every address"),
+            Evidence::Shortfall(shortfall) => fmt::Display::fmt(shortfall, f),
             Evidence::ReplyLost => f.write_str("the reply to the message was lost"),
         }
     }
