@@ -78,10 +78,12 @@ impl Diagnosis {
     /// The diagnosis of an error.
     pub fn of(error: &Error, situation: &Situation) -> Self {
         let facts = Facts::of(error, situation);
-        let known = known_reply(error, situation);
+        let by_rules = rules::kind(&facts);
+        // Whether a message has arrived matters more than what anybody said.
+        let known = known_reply(error, situation).filter(|_| by_rules != Kind::InDoubt);
         let kind = known
-            .and_then(|known| known.kind.parse().ok())
-            .unwrap_or_else(|| rules::kind(&facts));
+            .and_then(|known| by_provider(&known.kind))
+            .unwrap_or(by_rules);
         let texts = Texts::of(kind);
         let mut causes = texts.causes(&facts);
         let mut advice = texts.advice(&facts);
@@ -142,6 +144,12 @@ fn known_reply(error: &Error, situation: &Situation) -> Option<&'static KnownRep
     }
 }
 
+/// The kind that providers' data means by its own, coarser one.
+fn by_provider(kind: &str) -> Option<Kind> {
+    let means = MEANS.iter().find(|(name, _)| *name == kind);
+    means.map(|(_, kind)| *kind)
+}
+
 /// What was seen, with the server's own words.
 fn observed(texts: &Texts, facts: &Facts<'_>) -> String {
     let observed = texts.observed(facts);
@@ -165,3 +173,40 @@ fn name_stage<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::E
 
 /// Characters of a reply that are quoted.
 const QUOTED: usize = 400;
+
+/// The kinds of [`KnownReply`], and which each is here.
+const MEANS: [(&str, Kind); 21] = [
+    ("password-wrong", Kind::CredentialsRefused),
+    ("app-password-needed", Kind::AppPasswordRequired),
+    ("basic-auth-disabled", Kind::OAuthRequired),
+    ("smtp-auth-disabled", Kind::LoginDisabled),
+    ("oauth-needed", Kind::OAuthRequired),
+    ("browser-login-needed", Kind::BrowserLoginRequired),
+    ("sender-not-allowed", Kind::SenderNotAllowed),
+    ("sender-not-verified", Kind::SenderNotAllowed),
+    ("relay-denied", Kind::RelayDenied),
+    ("limit-reached", Kind::SendingLimit),
+    ("throttled", Kind::SendingLimit),
+    ("blocked-ip", Kind::AddressBlocked),
+    ("spam-refused", Kind::Spam),
+    ("greylisted", Kind::Greylisted),
+    ("account-suspended", Kind::AccountLocked),
+    ("message-too-large", Kind::MessageTooLarge),
+    ("mailbox-unknown", Kind::MailboxUnknown),
+    ("mailbox-full", Kind::MailboxFull),
+    ("authentication-required", Kind::LoginRequired),
+    ("tls-required", Kind::StartTlsRequired),
+    ("server-busy", Kind::ServerBusy),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_the_providers_data_is_known() {
+        for kind in KnownReply::KINDS {
+            assert!(by_provider(kind).is_some(), "{kind}");
+        }
+    }
+}

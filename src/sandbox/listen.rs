@@ -104,7 +104,7 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, asks)?;
+        let identity = Identity::make(&options.certificate, &options.faults, asks)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
