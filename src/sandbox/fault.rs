@@ -101,13 +101,7 @@ impl Fault {
 
     /// TLS that is not as a client would like it. Of several the first counts.
     pub fn tls(fault: TlsFault) -> Self {
-        Self(match fault.instead() {
-            Some(octets) => {
-                let act = Act::Garbage(Bytes::from_static(octets));
-                Kind::Act(Step::Handshake, Which::Every, act)
-            }
-            None => Kind::Tls(fault),
-        })
+        Self(Kind::Tls(fault))
     }
 }
 
@@ -533,12 +527,7 @@ mod tests {
                 "tls=client-certificate",
                 Fault::tls(TlsFault::ClientCertificate),
             ),
-            (
-                "tls=old",
-                "garbage@handshake=\\x15\\x03\\x01\\x00\\x02\\x02\\x46"
-                    .parse()
-                    .unwrap(),
-            ),
+            ("tls=1.2", Fault::tls(TlsFault::Only12)),
             ("starttls-masked", Fault::quirk(Quirk::StartTlsMasked)),
             (
                 "banner=ssh",

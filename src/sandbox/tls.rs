@@ -32,6 +32,8 @@ pub(super) struct Identity {
     pub(super) authority_pem: String,
     /// The SHA-256 of the server's certificate.
     pub(super) sha256: [u8; 32],
+    /// What answers a client's hello, if not a handshake does.
+    pub(super) instead: Option<&'static [u8]>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -123,6 +125,7 @@ impl Identity {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             authority_pem: made.authority_pem,
             sha256,
+            instead: manner.and_then(TlsFault::instead),
             issuer: made.issuer,
         })
     }

@@ -83,8 +83,8 @@ impl TlsFault {
         }
     }
 
-    /// What is said instead of a handshake: an alert (RFC 8446 §6) in a record of its own, where
-    /// the server is one that cannot go on. Such servers cannot be had from the TLS library.
+    /// What answers the client's hello instead of a handshake: an alert (RFC 8446 §6) in a record of
+    /// its own. Such servers cannot be had from the TLS library.
     pub(super) fn instead(self) -> Option<&'static [u8]> {
         match self {
             Self::Old => Some(b"\x15\x03\x01\x00\x02\x02\x46"),
