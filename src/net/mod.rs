@@ -13,13 +13,15 @@
 //! What is decided here is how octets travel, never which: that is the engine's.
 
 #[cfg(feature = "tls")]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(feature = "tls"))]
 mod cleartext;
 pub(crate) mod client;
 pub(crate) mod config;
 mod connect;
 mod driver;
+#[cfg(feature = "tls")]
+mod failed;
 #[cfg(feature = "tls")]
 mod handshake;
 mod policy;

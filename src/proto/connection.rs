@@ -11,6 +11,7 @@ use super::command::Command;
 use super::config::{Config, Context};
 use super::dialogue::{Dialogue, Observer};
 use super::event::{Event, Stats};
+use super::evidence::{Evidence, TlsProblem};
 use super::fault;
 use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
@@ -151,7 +152,7 @@ impl Connection {
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
         if self.link.head() == Some(Expect::Handshake) {
             self.replies_before_tls = Some(self.link.stats().replies);
-            self.handshake(Input::Tls(tls), now);
+            self.handshake(Input::Tls(Box::new(tls)), now);
         }
     }
 
@@ -485,6 +486,13 @@ impl Connection {
             false => (category, self.stage()),
         };
         let mut error = self.link.error(category, stage, party, message);
+        if category == Category::Tls {
+            let within = self.link.head() == Some(Expect::Handshake);
+            error = error.with_evidence(Evidence::Tls(match within {
+                true => TlsProblem::ClosedWithin,
+                false => TlsProblem::ClosedAfter,
+            }));
+        }
         if let Some(cause) = cause {
             if let Some(hint) = cause.hint {
                 error = error.with_hint(hint);
@@ -520,8 +528,20 @@ impl Connection {
         }
     }
 
+    /// The error with what the server has said of itself, for whoever has no session to look at.
+    fn informed(&self, error: Error) -> Error {
+        match &self.progress.session {
+            Some(session) => {
+                let offers = session.extensions().reply().cloned();
+                error.with_server(session.greeting().clone(), offers)
+            }
+            None => error,
+        }
+    }
+
     /// It failed, but the server can be told in order.
     fn fail(&mut self, error: Error, now: Instant) {
+        let error = self.informed(error);
         if !self.link.is_idle() {
             self.close(Err(error), now);
             return;
@@ -540,6 +560,7 @@ impl Connection {
     }
 
     fn close(&mut self, result: Result<(), Error>, now: Instant) {
+        let result = result.map_err(|error| self.informed(error));
         let error = match &result {
             Ok(()) => fault::told_to_quit(Stage::Quit),
             Err(error) => error.clone(),

@@ -4,6 +4,8 @@ mod architecture;
 mod bench;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(feature = "sandbox", feature = "diagnosis"))]
+mod diagnosis;
 #[path = "../transcript/event.rs"]
 mod event;
 mod model;
