@@ -57,7 +57,7 @@ pub(super) fn hexadecimal(octets: &[u8]) -> String {
 }
 
 /// Seconds since 1970 as a date in UTC, such as `2026-11-24`.
-pub(super) fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     // Days to a date of the proleptic Gregorian calendar, by eras of 400 years that begin in March.
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::config::ClientConfig;
 use super::driver::{Driver, Endpoints};
+use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
@@ -87,6 +88,7 @@ impl Client {
         observer: Option<Box<dyn Observer + Send>>,
     ) -> Result<Connecting, Error> {
         let starter = Starter::prepare(&config).await?;
+        config.reached(Milestone::Prepared);
         match route::reach(&config).await? {
             Reached::Tcp(stream, endpoints) => {
                 let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
