@@ -150,7 +150,8 @@ impl Client {
         self.enqueue(envelope, Some(body), permits)
     }
 
-    /// Asks for each recipient whether the server would accept it. Nothing is sent to anybody.
+    /// Asks for each recipient whether the server would accept it, or, where there is none, whether it
+    /// would accept the sender: the outcome then has one verdict. Nothing is sent to anybody.
     pub fn probe(&self, envelope: Envelope) -> Delivery {
         let permits = self.owner.shared.take_room(None);
         self.enqueue(envelope, None, permits)
