@@ -1,0 +1,232 @@
+//! What a check has found, as a JSON document and as text.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::dialogue::{Delivered, Ending};
+use super::meaning::{self, Meaning};
+use super::recorder::Recorder;
+use super::search::{Working, encryption_name};
+use super::server::{Server, Tls};
+use super::step::{Step, in_milliseconds};
+use crate::error::{Category, Error};
+use crate::net::config::ClientConfig;
+
+/// What a check has found. It serialises as the document of `ehlo check --json`; `Display` is what a
+/// person reads below the steps.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Whether every step came to a good end.
+    pub ok: bool,
+    /// The steps in the order they happened, up to the one that failed.
+    pub steps: Vec<Step>,
+    /// The server, as far as it is known.
+    pub server: Server,
+    /// Why the check ended early.
+    pub error: Option<Problem>,
+    /// Other settings for this host that were seen to work, where these did not.
+    pub settings: Option<Working>,
+    /// What works, but should not stay as it is.
+    pub warnings: Vec<String>,
+    /// The certificate in plain words.
+    pub certificate: Vec<String>,
+    /// What the server offers, in plain words.
+    pub offers: Vec<Meaning>,
+    /// What to look at next.
+    pub next: Vec<String>,
+    /// How long all took.
+    #[serde(rename = "elapsed_ms", serialize_with = "in_milliseconds")]
+    pub elapsed: Duration,
+    #[serde(skip)]
+    failure: Option<Error>,
+}
+
+/// An error, in the form of every JSON document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The error's category, as `certificate`.
+    pub category: &'static str,
+    /// The step at which it happened, as `handshake`.
+    pub stage: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+impl Report {
+    pub(super) fn new(
+        config: &ClientConfig,
+        recorder: &Recorder,
+        ending: Ending,
+        settings: Option<Working>,
+    ) -> Self {
+        let session = ending.session.as_ref();
+        let tls = recorder.tls();
+        let mut server = Server::new(config);
+        server.address = recorder.address();
+        // TLS from the first octet is known before the greeting.
+        server.tls = tls.as_ref().map(Tls::of);
+        if let Some(session) = session {
+            server = server.with_session(session);
+        }
+        let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        Self {
+            ok: ending.error.is_none(),
+            steps: recorder.steps(),
+            server,
+            error: ending.error.as_ref().map(Problem::of),
+            settings,
+            warnings: meaning::warnings(config, session, tls.as_ref()),
+            certificate: certificate.map_or_else(Vec::new, meaning::certificate),
+            offers: session.map_or_else(Vec::new, meaning::offers),
+            next: ending.delivered.as_ref().map_or_else(Vec::new, look_at),
+            elapsed: Duration::ZERO,
+            failure: ending.error,
+        }
+    }
+
+    /// Of a check that did not begin.
+    pub fn refused(config: &ClientConfig, error: &Error) -> Self {
+        Self {
+            ok: false,
+            steps: Vec::new(),
+            server: Server::new(config),
+            error: Some(Problem::of(error)),
+            settings: None,
+            warnings: Vec::new(),
+            certificate: Vec::new(),
+            offers: Vec::new(),
+            next: Vec::new(),
+            elapsed: Duration::ZERO,
+            failure: Some(error.clone()),
+        }
+    }
+
+    pub(super) fn took(self, elapsed: Duration) -> Self {
+        Self { elapsed, ..self }
+    }
+
+    /// Why the check ended early, as the error itself.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = &self.error {
+            writeln!(f, "Failed at {}: {}", error.stage, error.message)?;
+            writeln!(f, "  next step: {}", error.hint)?;
+        }
+        if let Some(settings) = &self.settings {
+            writeln!(f, "{settings}")?;
+        }
+        section(f, "Certificate", &self.certificate)?;
+        section(f, "The server offers", &self.offers)?;
+        section(f, "Warnings", &self.warnings)?;
+        section(f, "Next", &self.next)
+    }
+}
+
+fn section<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{title}:")?;
+    lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
+}
+
+impl fmt::Display for Working {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = (&self.host, self.port);
+        let encryption = encryption_name(self.encryption);
+        write!(
+            f,
+            "Seen to work: --host {host} --port {port} --encryption {encryption}"
+        )?;
+        match self.certificate_accepted {
+            true => Ok(()),
+            false => f.write_str(" (but its certificate is not accepted)"),
+        }
+    }
+}
+
+impl Problem {
+    /// What a JSON document says of this error.
+    pub fn of(error: &Error) -> Self {
+        Self {
+            category: error.category().as_str(),
+            stage: error.stage().as_str(),
+            message: error.to_string(),
+            hint: error.hint().map_or_else(|| next_step(error), str::to_owned),
+        }
+    }
+
+    /// With another thing to do next.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: hint.into(),
+            ..self
+        }
+    }
+}
+
+/// What to do next where the error itself does not say.
+fn next_step(error: &Error) -> String {
+    let step = match (error.category(), error.is_temporary()) {
+        (Category::Usage, _) => "Change the option, the address or the message.",
+        (Category::Dns, _) => "Check the host name, and that this machine can resolve names.",
+        (_, true) => "Try again later; if it persists, ask whoever runs the server.",
+        (Category::Authentication | Category::AuthUnavailable, false) => {
+            "Check user name, password and what the account is allowed to do."
+        }
+        (Category::RecipientRefused, false) => "Check the recipients' addresses.",
+        (Category::SenderRefused, false) => "Check the sender's address, and who may use it.",
+        (
+            Category::ConnectionTimeout
+            | Category::ConnectionRefused
+            | Category::ConnectionLost
+            | Category::EncryptionMismatch
+            | Category::StartTlsUnavailable
+            | Category::Certificate
+            | Category::Tls
+            | Category::MessageRefused
+            | Category::RateLimited
+            | Category::Temporary
+            | Category::Protocol,
+            false,
+        ) => "Check host, port and encryption, or ask whoever runs the server.",
+    };
+    step.to_owned()
+}
+
+/// Acceptance is not arrival.
+fn look_at(delivered: &Delivered) -> Vec<String> {
+    let (from, to) = (&delivered.from, &delivered.to);
+    let domain = from.domain();
+    let mut next = vec![format!(
+        "The test mail to {to} was accepted; that is not yet delivered. Look into the inbox, then \
+         into the spam folder, and for a delivery report to {from}."
+    )];
+    if let Some(reply) = &delivered.reply {
+        next.push(format!(
+            "Whoever runs the server finds it in the log by the server's answer: {}",
+            reply.text()
+        ));
+    }
+    if let Some(id) = &delivered.message_id {
+        next.push(format!("Its Message-ID is {id}."));
+    }
+    next.push(format!(
+        "If it is missing, or in the spam folder: open its source there and look at \
+         Authentication-Results. SPF and DKIM should pass for {domain}, and its DMARC policy says what \
+         happens if neither does; all three are records in that domain's DNS."
+    ));
+    next
+}
