@@ -79,15 +79,20 @@ pub(super) fn warnings(
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let logs_in = !matches!(config.session.login, Login::Nobody);
-    if let (Trust::Off, true) = (config.tls.trust(), config.session.security.may_be_secure()) {
+    let may_be_secure = config.session.security != Security::Plaintext;
+    if config.tls.trust() == Trust::Off && may_be_secure {
         warnings.push(
             "The server's certificate is not checked: anybody between here and there can read and \
              change everything, the password included. Pin the certificate by its SHA-256 instead."
                 .to_owned(),
         );
     }
-    if let (Some(session), None) = (session, tls) {
-        let local = matches!(config.route, Route::Direct | Route::Proxy(_));
+    let may_be_clear = match config.session.security {
+        Security::Plaintext | Security::Opportunistic => true,
+        Security::StartTls | Security::Implicit => false,
+    };
+    if let (Some(session), None, true) = (session, tls, may_be_clear) {
+        let abroad = matches!(config.route, Route::Direct | Route::Proxy(_));
         if session.auth().is_some()
             || logs_in && config.session.plaintext_auth == PlaintextAuth::Allow
         {
@@ -95,7 +100,7 @@ pub(super) fn warnings(
                 "The log-in goes without TLS: everybody on the way can read the password."
                     .to_owned(),
             );
-        } else if local {
+        } else if abroad {
             warnings.push(
                 "The connection is not encrypted: everybody on the way can read the mail."
                     .to_owned(),
@@ -122,16 +127,6 @@ pub(super) fn warnings(
         );
     }
     warnings
-}
-
-impl Security {
-    /// Whether there is a certificate to judge.
-    fn may_be_secure(self) -> bool {
-        match self {
-            Self::Implicit | Self::StartTls | Self::Opportunistic => true,
-            Self::Plaintext => false,
-        }
-    }
 }
 
 fn size(limit: Option<u64>) -> String {

@@ -69,14 +69,19 @@ impl Recorder {
             .push(|took| Step::failed(error.stage(), took, detail), at);
     }
 
-    /// All steps, those of one name as one: after STARTTLS there is a second EHLO.
+    /// All steps, those of one name as one: after STARTTLS there is a second EHLO, and a step that was
+    /// granted may fail by what follows at once.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut folded: Vec<Step> = Vec::new();
         for step in &self.log().steps {
-            match folded.iter_mut().find(|first| first.name == step.name) {
-                Some(first) if first.ok && step.ok => {
-                    first.took += step.took;
-                    first.detail.clone_from(&step.detail);
+            let place = folded.iter().position(|first| first.name == step.name);
+            match place {
+                Some(place) if step.ok || place + 1 == folded.len() => {
+                    let took = folded[place].took + step.took;
+                    folded[place] = Step {
+                        took,
+                        ..step.clone()
+                    };
                 }
                 Some(_) | None => folded.push(step.clone()),
             }
