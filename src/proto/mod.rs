@@ -68,7 +68,7 @@ mod fault;
 mod framing;
 mod grammar;
 mod handshake;
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod limits;
 mod link;
 pub(crate) mod notice;
