@@ -11,6 +11,7 @@ use crate::net::config::ClientConfig;
 use crate::net::{Route, Trust};
 use crate::proto::config::{Login, PlaintextAuth, Security};
 use crate::proto::session::{Certificate, Session, TlsSession};
+use crate::providers::{LoginForm, Provider, UsernameForm};
 
 /// An offer of the server, and what it is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -127,6 +128,50 @@ pub(super) fn warnings(
         );
     }
     warnings
+}
+
+/// How a provider wants people to log in, and how much it lets them send.
+pub(super) fn provider(provider: &Provider) -> Vec<String> {
+    let mut lines = Vec::new();
+    let secrets: Vec<_> = provider.login.iter().map(|form| secret(*form)).collect();
+    lines.push(format!(
+        "{}: log in with {}, by {}",
+        provider.name,
+        match &provider.username {
+            UsernameForm::Address => "the whole address".to_owned(),
+            UsernameForm::LocalPart => "the part of the address before the @".to_owned(),
+            UsernameForm::Fixed(name) => format!("the user name {name}"),
+            UsernameForm::Credential => "the user name made for sending mail".to_owned(),
+            UsernameForm::Any => "the account's name".to_owned(),
+        },
+        secrets.join(", or ")
+    ));
+    if let Some(app_password) = &provider.app_password {
+        lines.push(format!("app passwords are made at {}", app_password.url));
+    }
+    for limit in &provider.limits {
+        let note = limit
+            .note
+            .as_ref()
+            .map_or_else(String::new, |note| format!(" ({note})"));
+        lines.push(format!("at most {} {}{note}", limit.most, limit.of.words()));
+    }
+    lines.extend(provider.notes.iter().cloned());
+    lines.push(format!(
+        "as of {}, by {}",
+        provider.checked,
+        provider.sources.join(", ")
+    ));
+    lines
+}
+
+fn secret(form: LoginForm) -> &'static str {
+    match form {
+        LoginForm::AccountPassword => "the account's password",
+        LoginForm::AppPassword => "an app password",
+        LoginForm::OAuth => "an OAuth 2.0 access token",
+        LoginForm::Credential => "a key or password made for sending mail",
+    }
 }
 
 fn size(limit: Option<u64>) -> String {

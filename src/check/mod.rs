@@ -29,6 +29,8 @@
 //! `report` with `server` and `meaning` (the same in plain words).
 
 mod dialogue;
+#[cfg(feature = "discover")]
+pub mod discover;
 mod meaning;
 mod recorder;
 mod report;
@@ -36,6 +38,7 @@ mod running;
 mod search;
 mod server;
 mod step;
+mod trial;
 
 use std::fmt;
 use std::time::Duration;
@@ -135,3 +138,5 @@ impl fmt::Debug for Check {
 
 /// Long enough for a slow server, and a person still waits for it.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// For deadlines beyond the clock.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::dialogue::{Delivered, Ending};
 use super::meaning::{self, Meaning};
 use super::recorder::Recorder;
-use super::search::{Working, encryption_name};
+use super::search::Working;
 use super::server::{Server, Tls};
 use super::step::{Step, in_milliseconds};
 use crate::error::{Category, Error};
 use crate::net::config::ClientConfig;
+use crate::providers;
 
 /// What a check has found. It serialises as the document of `ehlo check --json`; `Display` is what a
 /// person reads below the steps.
@@ -35,6 +36,8 @@ pub struct Report {
     pub certificate: Vec<String>,
     /// What the server offers, in plain words.
     pub offers: Vec<Meaning>,
+    /// What is known of the provider, if the host is one's.
+    pub provider: Vec<String>,
     /// What to look at next.
     pub next: Vec<String>,
     /// How long all took.
@@ -84,6 +87,7 @@ impl Report {
             warnings: meaning::warnings(config, session, tls.as_ref()),
             certificate: certificate.map_or_else(Vec::new, meaning::certificate),
             offers: session.map_or_else(Vec::new, meaning::offers),
+            provider: providers::by_host(&config.host).map_or_else(Vec::new, meaning::provider),
             next: ending.delivered.as_ref().map_or_else(Vec::new, look_at),
             elapsed: Duration::ZERO,
             failure: ending.error,
@@ -101,6 +105,7 @@ impl Report {
             warnings: Vec::new(),
             certificate: Vec::new(),
             offers: Vec::new(),
+            provider: Vec::new(),
             next: Vec::new(),
             elapsed: Duration::ZERO,
             failure: Some(error.clone()),
@@ -128,12 +133,17 @@ impl fmt::Display for Report {
         }
         section(f, "Certificate", &self.certificate)?;
         section(f, "The server offers", &self.offers)?;
+        section(f, "The provider", &self.provider)?;
         section(f, "Warnings", &self.warnings)?;
         section(f, "Next", &self.next)
     }
 }
 
-fn section<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]) -> fmt::Result {
+pub(super) fn section<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    lines: &[T],
+) -> fmt::Result {
     if lines.is_empty() {
         return Ok(());
     }
@@ -144,7 +154,7 @@ fn section<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]
 impl fmt::Display for Working {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);
-        let encryption = encryption_name(self.encryption);
+        let encryption = self.encryption.as_str();
         write!(
             f,
             "Seen to work: --host {host} --port {port} --encryption {encryption}"

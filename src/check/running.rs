@@ -11,12 +11,12 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::Check;
 use super::dialogue::{Dialogue, Ending};
 use super::recorder::Recorder;
 use super::report::Report;
 use super::search::{Search, Working};
 use super::step::Step;
+use super::{Check, NEVER};
 use crate::error::Error;
 use crate::net::config::ClientConfig;
 use crate::proto::dialogue::Observer;
@@ -187,5 +187,3 @@ fn explained(error: Error, config: &ClientConfig, found: &Option<Working>) -> Er
 
 /// A healthy server speaks within this time; after it, other settings are tried beside.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For deadlines beyond the clock.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);

@@ -1,17 +1,16 @@
 //! Other ways to the same host, tried where the one that was asked for leads nowhere.
-//!
-//! What is tried goes as far as EHLO: no credentials, and no mail.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::trial::Trial;
 use crate::error::{Category, Error, Party, Stage};
 use crate::net::Route;
-use crate::net::client::Client;
 use crate::net::config::ClientConfig;
-use crate::proto::config::{Login, Protocol, Security};
+use crate::proto::config::{Protocol, Security};
+use crate::providers::{Encryption, Endpoint};
 
 /// Settings that were seen to work, as far as EHLO.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,8 +21,7 @@ pub struct Working {
     /// Its port.
     pub port: u16,
     /// When TLS starts there.
-    #[serde(serialize_with = "by_name")]
-    pub encryption: Security,
+    pub encryption: Encryption,
     /// Whether the server's certificate is good, as far as the configuration wants to know.
     pub certificate_accepted: bool,
 }
@@ -48,29 +46,19 @@ impl Working {
     pub(super) fn mismatch(&self, stage: Stage) -> Error {
         let (host, port) = (&self.host, self.port);
         let (message, hint) = match self.encryption {
-            Security::Implicit => (
+            Encryption::Tls => (
                 format!(
                     "{host} says nothing in clear on port {port}: it speaks TLS from the first octet \
                      there"
                 ),
                 format!("Switch encryption to TLS (implicit) for port {port}."),
             ),
-            Security::StartTls | Security::Opportunistic | Security::Plaintext => (
+            Encryption::StartTls | Encryption::None => (
                 format!("{host} does not begin with TLS on port {port}: it speaks SMTP in clear"),
                 format!("Switch encryption to STARTTLS for port {port}."),
             ),
         };
         Error::new(Category::EncryptionMismatch, stage, Party::Caller, message).with_hint(hint)
-    }
-}
-
-/// The name of an encryption, as the command line has it.
-pub(super) fn encryption_name(security: Security) -> &'static str {
-    match security {
-        Security::Implicit => "tls",
-        Security::StartTls => "starttls",
-        Security::Opportunistic => "opportunistic",
-        Security::Plaintext => "none",
     }
 }
 
@@ -110,7 +98,7 @@ impl<'a> Search<'a> {
     }
 
     /// The likeliest first.
-    fn ways(&self, other_mode: bool) -> Vec<(u16, Security)> {
+    fn ways(&self, other_mode: bool) -> Vec<Endpoint> {
         let config = self.config;
         match (&config.route, config.session.protocol) {
             (Route::Direct | Route::Proxy(_), Protocol::Smtp) => {}
@@ -118,84 +106,73 @@ impl<'a> Search<'a> {
             (Route::UnixSocket(_), Protocol::Smtp) => return Vec::new(),
             (_, Protocol::Lmtp) => return Vec::new(),
         }
+        let at = |port, encryption| Endpoint {
+            host: config.host.clone(),
+            port,
+            encryption,
+        };
         let mut ways = Vec::new();
         if other_mode {
-            let security = match config.session.security {
-                Security::Implicit => Security::StartTls,
+            ways.push(match config.session.security {
+                Security::Implicit => at(config.port, Encryption::StartTls),
                 Security::StartTls | Security::Opportunistic | Security::Plaintext => {
-                    Security::Implicit
+                    at(config.port, Encryption::Tls)
                 }
-            };
-            ways.push((config.port, security));
+            });
         }
-        let usual = [(587, Security::StartTls), (465, Security::Implicit)];
-        ways.extend(usual.into_iter().filter(|(port, _)| *port != config.port));
+        let usual = [at(587, Encryption::StartTls), at(465, Encryption::Tls)];
+        ways.extend(usual.into_iter().filter(|way| way.port != config.port));
         ways
     }
 
     /// All are tried at once; the first in the list that works is taken.
-    async fn first_of(&self, ways: Vec<(u16, Security)>) -> Option<Working> {
+    async fn first_of(&self, ways: Vec<Endpoint>) -> Option<Working> {
         let mut trials = JoinSet::new();
-        let mut results: Vec<Trial> = Vec::new();
-        for (index, (port, security)) in ways.into_iter().enumerate() {
-            results.push(Trial::Running);
-            let config = bare(self.config, port, security);
-            trials.spawn(async move { (index, attempt(config).await) });
+        let mut results: Vec<Attempt> = Vec::new();
+        for (index, way) in ways.into_iter().enumerate() {
+            results.push(Attempt::Running);
+            let config = self.config.clone();
+            trials.spawn(async move { (index, attempt(way, config).await) });
         }
         while let Some(joined) = trials.join_next().await {
             // A trial that panicked has found nothing; it stays running, and the others decide.
             if let Ok((index, found)) = joined {
-                results[index] = Trial::Over(found);
+                results[index] = Attempt::Over(found);
             }
             let settled = results.iter().find(|trial| match trial {
-                Trial::Running | Trial::Over(Some(_)) => true,
-                Trial::Over(None) => false,
+                Attempt::Running | Attempt::Over(Some(_)) => true,
+                Attempt::Over(None) => false,
             });
-            if let Some(Trial::Over(found)) = settled {
+            if let Some(Attempt::Over(found)) = settled {
                 return found.clone();
             }
         }
         results.into_iter().find_map(|trial| match trial {
-            Trial::Over(found) => found,
-            Trial::Running => None,
+            Attempt::Over(found) => found,
+            Attempt::Running => None,
         })
     }
 }
 
-enum Trial {
+/// What is known of a way.
+enum Attempt {
     Running,
     Over(Option<Working>),
 }
 
-/// The same way to the same host, with nobody to log in.
-fn bare(config: &ClientConfig, port: u16, security: Security) -> ClientConfig {
-    let mut config = config.clone().with_port(port);
-    config.session.security = security;
-    config.session.login = Login::Nobody;
-    config.session.timeouts = config.session.timeouts.capped(TRIAL);
-    config.connect_timeout = config.connect_timeout.min(TRIAL);
-    config.credentials = None;
-    config.watcher = None;
-    config
-}
-
-async fn attempt(config: ClientConfig) -> Option<Working> {
-    let working = |certificate_accepted| Working {
-        host: config.host.clone(),
-        port: config.port,
-        encryption: config.session.security,
-        certificate_accepted,
+async fn attempt(endpoint: Endpoint, config: ClientConfig) -> Option<Working> {
+    let found = Trial::of(&endpoint, &config, TRIAL).await;
+    let certificate_accepted = match found {
+        Ok(_) => true,
+        Err(error) if error.category() == Category::Certificate => false,
+        Err(_) => return None,
     };
-    match Client::connect(config.clone()).await {
-        // Dropped, it says QUIT.
-        Ok(_) => Some(working(true)),
-        Err(error) if error.category() == Category::Certificate => Some(working(false)),
-        Err(_) => None,
-    }
-}
-
-fn by_name<S: serde::Serializer>(security: &Security, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(encryption_name(*security))
+    Some(Working {
+        host: endpoint.host,
+        port: endpoint.port,
+        encryption: endpoint.encryption,
+        certificate_accepted,
+    })
 }
 
 /// How long a trial waits for anything.

@@ -58,6 +58,10 @@ pub(crate) struct CheckArguments {
         help_heading = "Check"
     )]
     pub(crate) deadline: String,
+    /// Find settings that work, for an address or a domain; nobody logs in, and nothing is sent
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    #[arg(conflicts_with_all = ["server", "host", "username", "password", "from", "send_to"])]
+    pub(crate) discover: Option<String>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
     /// Print one JSON document instead of text
@@ -391,7 +395,9 @@ Examples:
   An account, up to the question whether its address may send:
     ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
          --from jo@example.org
-  The same, and a test mail:
+  Settings, where only the address is known:
+    ehlo check --discover jo@example.org
+  An account and a test mail:
     ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
          --from jo@example.org --send-to ann@example.com
 

@@ -16,11 +16,15 @@ use super::send::mailbox;
 use super::server::Target;
 use super::terminal::{self, Ink, Tint};
 use super::trace::{Dash, Trace};
+use crate::check::discover::Discover;
 use crate::check::{Check, Report, Running, Step, milliseconds};
 use crate::error::Stage;
 
 /// Checks a connection, and reports what was found.
 pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> {
+    if let Some(target) = &arguments.discover {
+        return discover(target, &arguments).await;
+    }
     let target = Target::from_arguments(&arguments.connection.server)?;
     if target == Target::BuiltIn {
         let from = &mut arguments.from;
@@ -43,6 +47,24 @@ pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> 
         false => terminal::line(report.to_string().trim_end()),
     }
     Ok(report.failure().map_or(Exit::Done, Exit::of))
+}
+
+/// Looks for settings, and prints them.
+async fn discover(target: &str, arguments: &CheckArguments) -> Result<Exit, Failure> {
+    let deadline = seconds("--deadline", &arguments.deadline)?;
+    let discover = Discover::new(target).map_err(|error| Failure::usage(error.message()))?;
+    // Options are for all hosts that are tried; the host of this is none of them.
+    let setup = Setup::prepare(Target::of_host("localhost"), &arguments.connection).await?;
+    let discovery = discover
+        .with_config(setup.config)
+        .with_deadline(deadline)
+        .run()
+        .await;
+    match arguments.json {
+        true => terminal::line(json!(discovery)),
+        false => terminal::line(discovery.to_string().trim_end()),
+    }
+    Ok(discovery.failure().map_or(Exit::Done, Exit::of))
 }
 
 fn prepare(arguments: &CheckArguments, mut check: Check) -> Result<Check, Failure> {

@@ -1,6 +1,8 @@
 //! The connection check as a library: its steps, its deadline, what it tries, what it never shows.
 
 mod deadline;
+#[cfg(feature = "discover")]
+mod discover;
 mod modes;
 mod secrets;
 mod steps;

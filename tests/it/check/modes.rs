@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use ehlo::check::Check;
+use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, TlsMode};
 use ehlo::{ClientConfig, Security};
 
@@ -25,7 +26,7 @@ async fn silence_in_clear_where_tls_is_spoken_is_a_mismatch() {
         );
         let settings = report.settings.unwrap();
         assert_eq!(settings.port, sandbox.address().port());
-        assert_eq!(settings.encryption, Security::Implicit);
+        assert_eq!(settings.encryption, Encryption::Tls);
         assert!(settings.certificate_accepted);
         assert!(report.elapsed < DEADLINE, "it need not wait to the end");
         let hint = report.error.unwrap().hint;
@@ -44,7 +45,7 @@ async fn tls_where_clear_text_is_spoken_is_a_mismatch() {
     );
     let settings = report.settings.unwrap();
     assert_eq!(settings.port, sandbox.address().port());
-    assert_eq!(settings.encryption, Security::StartTls);
+    assert_eq!(settings.encryption, Encryption::StartTls);
 }
 
 #[tokio::test]
