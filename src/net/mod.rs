@@ -21,6 +21,8 @@ pub(crate) mod config;
 mod connect;
 mod driver;
 #[cfg(feature = "tls")]
+mod failed;
+#[cfg(feature = "tls")]
 mod handshake;
 mod milestone;
 mod policy;

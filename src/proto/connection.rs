@@ -151,7 +151,7 @@ impl Connection {
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
         if self.link.head() == Some(Expect::Handshake) {
             self.replies_before_tls = Some(self.link.stats().replies);
-            self.handshake(Input::Tls(tls), now);
+            self.handshake(Input::Tls(Box::new(tls)), now);
         }
     }
 
@@ -520,8 +520,20 @@ impl Connection {
         }
     }
 
+    /// The error with what the server has said of itself, for whoever has no session to look at.
+    fn informed(&self, error: Error) -> Error {
+        match &self.progress.session {
+            Some(session) => {
+                let offers = session.extensions().reply().cloned();
+                error.with_server(session.greeting().clone(), offers)
+            }
+            None => error,
+        }
+    }
+
     /// It failed, but the server can be told in order.
     fn fail(&mut self, error: Error, now: Instant) {
+        let error = self.informed(error);
         if !self.link.is_idle() {
             self.close(Err(error), now);
             return;
@@ -540,6 +552,7 @@ impl Connection {
     }
 
     fn close(&mut self, result: Result<(), Error>, now: Instant) {
+        let result = result.map_err(|error| self.informed(error));
         let error = match &result {
             Ok(()) => fault::told_to_quit(Stage::Quit),
             Err(error) => error.clone(),

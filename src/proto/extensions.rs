@@ -55,6 +55,11 @@ impl Extensions {
         Self { reply: Some(reply) }
     }
 
+    /// The reply that they were read from; `None` where there was none, as after HELO.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
     /// Whether this keyword is offered, in any case.
     pub fn offers(&self, keyword: &str) -> bool {
         self.parameters(keyword).is_some()
