@@ -19,11 +19,13 @@ use crate::proto::dialogue::Observer;
 use crate::proto::reply::Reply;
 use crate::proto::session::Session;
 use crate::proto::transaction::{Envelope, Outcome, Recipient};
+use crate::proto::{Evidence, Resolution};
 
 /// The connection that is checked.
 pub(super) struct Dialogue {
     config: ClientConfig,
     sender: ReversePath,
+    from_name: Option<String>,
     send_to: Option<Mailbox>,
     allowance: Duration,
     recorder: Arc<Recorder>,
@@ -78,6 +80,7 @@ impl Dialogue {
         Self {
             config,
             sender,
+            from_name: check.from_name.clone(),
             send_to: check.send_to.clone(),
             allowance: check.deadline,
             recorder,
@@ -158,7 +161,11 @@ impl Dialogue {
             return Err(unsendable("a test mail needs a sender")
                 .with_hint("Give the address to send from."));
         };
-        let octets = Message::new(from.clone())
+        let mut message = Message::new(from.clone());
+        if let Some(name) = &self.from_name {
+            message = message.with_from_name(name.as_str());
+        }
+        let octets = message
             .with_recipient(to.clone())
             .with_subject(format!("Test mail through {}", self.config.host))
             .with_text(text(&self.config, &from))
@@ -241,8 +248,12 @@ impl Dialogue {
             self.allowance.as_secs_f64(),
             moment(stage)
         );
-        Error::new(Category::ConnectionTimeout, stage, Party::Network, message)
-            .with_hint(hint(stage))
+        let error = Error::new(Category::ConnectionTimeout, stage, Party::Network, message)
+            .with_hint(hint(stage));
+        if stage == Stage::Resolve {
+            return error.with_evidence(Evidence::Resolution(Resolution::TimedOut));
+        }
+        error
     }
 }
 

@@ -187,7 +187,7 @@ fn size(limit: Option<u64>) -> String {
 fn amount(octets: u64) -> String {
     match octets {
         ..1_000 => format!("{octets} octets"),
-        ..1_000_000 => format!("{:.1} kB", octets as f64 / 1e3),
+        1_000..1_000_000 => format!("{:.1} kB", octets as f64 / 1e3),
         _ => format!("{:.1} MB", octets as f64 / 1e6),
     }
 }

@@ -47,6 +47,7 @@ use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::config::Login;
 use crate::proto::dialogue::Observer;
+use crate::settings::Account;
 
 pub use meaning::Meaning;
 pub use report::{Problem, Report};
@@ -57,11 +58,30 @@ pub use step::Step;
 
 pub(crate) use step::milliseconds;
 
+/// Starts a check of this account. [`Check`] has what else can be asked for.
+///
+/// ```no_run
+/// use ehlo::check::check;
+/// use ehlo::settings::Settings;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::new("jo@example.org", "mail.example.org").with_login("jo", "secret");
+/// let report = check(&settings.account()?).report().await;
+/// assert!(report.ok, "{report}");
+/// # Ok(())
+/// # }
+/// ```
+pub fn check(account: &Account) -> Running {
+    Check::of(account).start()
+}
+
 /// A check of a connection that is to be made.
 pub struct Check {
     config: ClientConfig,
     sender: Option<Mailbox>,
+    from_name: Option<String>,
     send_to: Option<Mailbox>,
+    remarks: Vec<String>,
     deadline: Duration,
     observer: Option<Box<dyn Observer + Send>>,
 }
@@ -72,9 +92,21 @@ impl Check {
         Self {
             config,
             sender: None,
+            from_name: None,
             send_to: None,
+            remarks: Vec::new(),
             deadline: DEADLINE,
             observer: None,
+        }
+    }
+
+    /// A check of this account: its sender sends, and its warnings are the report's.
+    pub fn of(account: &Account) -> Self {
+        Self {
+            sender: Some(account.sender().clone()),
+            from_name: account.from_name().map(str::to_owned),
+            remarks: account.warnings().iter().map(ToString::to_string).collect(),
+            ..Self::new(account.client_config())
         }
     }
 

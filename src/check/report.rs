@@ -11,8 +11,12 @@ use super::recorder::Recorder;
 use super::search::Working;
 use super::server::{Server, Tls};
 use super::step::{Step, in_milliseconds};
+use crate::diagnosis::{Diagnosis, Situation, Suggestion};
 use crate::error::{Category, Error};
 use crate::net::config::ClientConfig;
+use crate::proto::Evidence;
+use crate::proto::address::Mailbox;
+use crate::proto::session::Certificate;
 use crate::providers;
 
 /// What a check has found. It serialises as the document of `ehlo check --json`; `Display` is what a
@@ -28,6 +32,8 @@ pub struct Report {
     pub server: Server,
     /// Why the check ended early.
     pub error: Option<Problem>,
+    /// What the error most likely means, and what to change.
+    pub diagnosis: Option<Diagnosis>,
     /// Other settings for this host that were seen to work, where these did not.
     pub settings: Option<Working>,
     /// What works, but should not stay as it is.
@@ -67,6 +73,7 @@ impl Report {
         recorder: &Recorder,
         ending: Ending,
         settings: Option<Working>,
+        sender: Option<Mailbox>,
     ) -> Self {
         let session = ending.session.as_ref();
         let tls = recorder.tls();
@@ -77,12 +84,23 @@ impl Report {
         if let Some(session) = session {
             server = server.with_session(session);
         }
+        let mut situation = Situation::of(config);
+        if let Some(session) = session {
+            situation = situation.with_session(session.clone());
+        }
+        if let Some(sender) = sender {
+            situation = situation.with_sender(sender);
+        }
+        let diagnose = |error: &Error| diagnosed(error, &situation, settings.as_ref());
+        let refused = ending.error.as_ref().and_then(refused);
         let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        let certificate = certificate.or(refused);
         Self {
             ok: ending.error.is_none(),
             steps: recorder.steps(),
             server,
             error: ending.error.as_ref().map(Problem::of),
+            diagnosis: ending.error.as_ref().map(diagnose),
             settings,
             warnings: meaning::warnings(config, session, tls.as_ref()),
             certificate: certificate.map_or_else(Vec::new, meaning::certificate),
@@ -101,6 +119,7 @@ impl Report {
             steps: Vec::new(),
             server: Server::new(config),
             error: Some(Problem::of(error)),
+            diagnosis: None,
             settings: None,
             warnings: Vec::new(),
             certificate: Vec::new(),
@@ -110,6 +129,12 @@ impl Report {
             elapsed: Duration::ZERO,
             failure: Some(error.clone()),
         }
+    }
+
+    /// With warnings of the settings themselves, before the others.
+    pub(super) fn with_remarks(mut self, remarks: Vec<String>) -> Self {
+        self.warnings.splice(0..0, remarks);
+        self
     }
 
     pub(super) fn took(self, elapsed: Duration) -> Self {
@@ -125,18 +150,46 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = &self.error {
-            writeln!(f, "Failed at {}: {}", error.stage, error.message)?;
-            writeln!(f, "  next step: {}", error.hint)?;
+            write!(f, "Failed at {}: ", error.stage)?;
+            match &self.diagnosis {
+                Some(diagnosis) => writeln!(f, "{diagnosis}")?,
+                None => writeln!(f, "{}\nWhat to do: {}", error.message, error.hint)?,
+            }
         }
         if let Some(settings) = &self.settings {
             writeln!(f, "{settings}")?;
         }
         section(f, "Certificate", &self.certificate)?;
-        section(f, "The server offers", &self.offers)?;
+        // What it would have offered does not matter where it came to nothing.
+        if self.ok {
+            section(f, "The server offers", &self.offers)?;
+        }
         section(f, "The provider", &self.provider)?;
         section(f, "Warnings", &self.warnings)?;
         section(f, "Next", &self.next)
     }
+}
+
+/// The diagnosis; what was seen to work is a better suggestion than what is likely to.
+fn diagnosed(error: &Error, situation: &Situation, working: Option<&Working>) -> Diagnosis {
+    let mut diagnosis = Diagnosis::of(error, situation);
+    if let Some(working) = working.filter(|working| working.certificate_accepted) {
+        diagnosis.suggestion = Some(Suggestion {
+            host: working.host.clone(),
+            port: working.port,
+            encryption: working.encryption,
+            certificate_sha256: None,
+        });
+    }
+    diagnosis
+}
+
+/// The server's own certificate, where it was refused.
+fn refused(error: &Error) -> Option<&Certificate> {
+    let Evidence::Certificate(refused) = error.evidence()? else {
+        return None;
+    };
+    refused.chain.first()
 }
 
 pub(super) fn section<T: fmt::Display>(
@@ -157,7 +210,7 @@ impl fmt::Display for Working {
         let encryption = self.encryption.as_str();
         write!(
             f,
-            "Seen to work: --host {host} --port {port} --encryption {encryption}"
+            "These settings were seen to work: --host {host} --port {port} --encryption {encryption}"
         )?;
         match self.certificate_accepted {
             true => Ok(()),

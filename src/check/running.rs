@@ -19,6 +19,7 @@ use super::step::Step;
 use super::{Check, NEVER};
 use crate::error::Error;
 use crate::net::config::ClientConfig;
+use crate::proto::address::Mailbox;
 use crate::proto::dialogue::Observer;
 
 /// A check under way: a stream of its steps as they happen, and the report when it is over.
@@ -90,6 +91,9 @@ struct Course {
     begun: Instant,
     until: Instant,
     patience: Duration,
+    sender: Option<Mailbox>,
+    /// What is to be said of the settings before anything is tried.
+    remarks: Vec<String>,
 }
 
 impl Course {
@@ -99,6 +103,7 @@ impl Course {
         let recorder = Recorder::new(check.config.clone(), tell, begun.into_std());
         let recorder = Arc::new(recorder);
         let patience = PATIENCE.min(check.deadline / 3);
+        let sender = check.sender();
         Self {
             dialogue: Dialogue::new(&check, Arc::clone(&recorder), until),
             config: check.config,
@@ -107,6 +112,8 @@ impl Course {
             begun,
             until,
             patience,
+            sender,
+            remarks: check.remarks,
         }
     }
 
@@ -119,6 +126,8 @@ impl Course {
             begun,
             until,
             patience,
+            sender,
+            remarks,
         } = self;
         let search = Search::new(&config);
         let mut dialogue = Box::pin(dialogue.run(observer));
@@ -156,7 +165,10 @@ impl Course {
                 }
             }
         };
-        conclude(&config, &recorder, ending, found, begun)
+        let ending = conclude(&config, &recorder, ending, &found);
+        Report::new(&config, &recorder, ending, found, sender)
+            .with_remarks(remarks)
+            .took(begun.elapsed())
     }
 }
 
@@ -164,15 +176,13 @@ fn conclude(
     config: &ClientConfig,
     recorder: &Recorder,
     ending: Ending,
-    found: Option<Working>,
-    begun: Instant,
-) -> Report {
-    let error = ending.error.map(|error| explained(error, config, &found));
+    found: &Option<Working>,
+) -> Ending {
+    let error = ending.error.map(|error| explained(error, config, found));
     if let Some(error) = &error {
         recorder.failed(error, Instant::now().into_std());
     }
-    let ending = Ending { error, ..ending };
-    Report::new(config, recorder, ending, found).took(begun.elapsed())
+    Ending { error, ..ending }
 }
 
 /// Silence where the other mode was then found to work is no silence.

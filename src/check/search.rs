@@ -80,19 +80,23 @@ impl<'a> Search<'a> {
 
     /// What works where this has failed.
     pub(super) async fn after(&self, error: &Error) -> Option<Working> {
-        let other_mode = match (error.category(), error.stage()) {
-            (Category::ConnectionRefused | Category::ConnectionTimeout, Stage::Connect) => false,
-            (Category::StartTlsUnavailable, _) => false,
-            (Category::Protocol, Stage::Greeting) => false,
-            (
-                Category::ConnectionTimeout
-                | Category::ConnectionLost
-                | Category::EncryptionMismatch
-                | Category::Tls
-                | Category::Protocol,
-                Stage::Greeting | Stage::Handshake,
-            ) => true,
-            _ => return None,
+        let category = error.category();
+        let other_mode = match error.stage() {
+            Stage::Connect if is_unreachable(category) => false,
+            Stage::Greeting | Stage::Handshake if may_be_other_mode(category) => true,
+            Stage::StartTls if category == Category::StartTlsUnavailable => false,
+            Stage::Resolve
+            | Stage::Connect
+            | Stage::Greeting
+            | Stage::Ehlo
+            | Stage::StartTls
+            | Stage::Handshake
+            | Stage::Auth
+            | Stage::Mail
+            | Stage::Rcpt
+            | Stage::Data
+            | Stage::Body
+            | Stage::Quit => return None,
         };
         self.first_of(self.ways(other_mode)).await
     }
@@ -152,6 +156,26 @@ impl<'a> Search<'a> {
             Attempt::Running => None,
         })
     }
+}
+
+fn is_unreachable(category: Category) -> bool {
+    matches!(
+        category,
+        Category::ConnectionRefused | Category::ConnectionTimeout
+    )
+}
+
+/// Whether a failure before the dialogue may come of TLS at the wrong time, or of a port that is for
+/// something else.
+fn may_be_other_mode(category: Category) -> bool {
+    matches!(
+        category,
+        Category::ConnectionTimeout
+            | Category::ConnectionLost
+            | Category::EncryptionMismatch
+            | Category::Tls
+            | Category::Protocol
+    )
 }
 
 /// What is known of a way.

@@ -104,7 +104,7 @@ impl Discover {
         let mut discovery = Discovery::new(&self.domain);
         let known = self.known(&mut discovery, until).await;
         let mut won = self.first_that_works(known, &mut discovery, until).await;
-        if won.is_none() {
+        if won.is_none() && providers::by_domain(&self.domain).is_none() {
             let guesses = guesses(&self.domain);
             won = self.first_that_works(guesses, &mut discovery, until).await;
         }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use ehlo::check::Check;
+use ehlo::diagnosis::Kind;
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, TlsMode};
 use ehlo::{ClientConfig, Security};
@@ -31,6 +32,11 @@ async fn silence_in_clear_where_tls_is_spoken_is_a_mismatch() {
         assert!(report.elapsed < DEADLINE, "it need not wait to the end");
         let hint = report.error.unwrap().hint;
         assert!(hint.contains("TLS"), "{hint}");
+        let diagnosis = report.diagnosis.unwrap();
+        assert_eq!(diagnosis.kind, Kind::TlsExpected);
+        let suggestion = diagnosis.suggestion.unwrap();
+        assert_eq!(suggestion.port, sandbox.address().port());
+        assert_eq!(suggestion.encryption, Encryption::Tls);
     }
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use ehlo::check::{Check, Running, Step};
 use ehlo::sandbox::{Happening, Line, Options, Sandbox};
+use ehlo::settings::Settings;
 use ehlo::{ClientConfig, Security};
 use futures_core::Stream;
 
@@ -232,4 +233,45 @@ async fn what_is_not_protected_is_warned_of() {
     let unchecked = report(Check::new(unchecked)).await;
     let warnings = unchecked.warnings.join("\n");
     assert!(warnings.contains("not checked"), "{warnings}");
+}
+
+#[tokio::test]
+async fn an_accounts_sender_name_and_warnings_are_the_checks() {
+    let sandbox = sandbox(Options::default()).await;
+    let settings = Settings::new("ann@example.org", "127.0.0.1")
+        .with_from_name("Ann")
+        .with_port(sandbox.address().port())
+        .with_login("jo@example.org", super::SECRET)
+        .with_certificate_sha256(hexadecimal(sandbox.certificate_sha256()));
+    let account = settings.account().unwrap();
+    assert_eq!(account.warnings().len(), 1, "the sender is another");
+    let check = Check::of(&account).with_send_to("bob@example.com".parse().unwrap());
+    let report = report(check).await;
+    assert!(report.ok, "{report}");
+    assert!(
+        report.warnings[0].contains("sender"),
+        "{:?}",
+        report.warnings
+    );
+    let [message] = sandbox.received().try_into().unwrap();
+    assert_eq!(message.reverse_path, "ann@example.org");
+    let text = String::from_utf8(message.content.to_vec()).unwrap();
+    assert!(text.contains("From: \"Ann\" <ann@example.org>"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_explained_and_its_pin_offered() {
+    let sandbox = sandbox(Options::default()).await;
+    let config =
+        ClientConfig::new("127.0.0.1", Security::StartTls).with_port(sandbox.address().port());
+    let report = report(Check::new(config)).await;
+    assert_eq!(found(&report), ("certificate", "handshake"));
+    let pin = hexadecimal(sandbox.certificate_sha256());
+    assert!(report.certificate.iter().any(|line| line.contains(&pin)));
+    let suggestion = report.diagnosis.unwrap().suggestion.unwrap();
+    assert_eq!(suggestion.certificate_sha256, Some(pin));
+}
+
+fn hexadecimal(octets: [u8; 32]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
