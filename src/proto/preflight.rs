@@ -5,6 +5,7 @@ use std::fmt;
 use super::address::{Mailbox, ReversePath};
 use super::command::{BodyParam, Utf8Param};
 use super::config::{Config, Protocol, SmtpUtf8, Unadvertised};
+use super::evidence::Evidence;
 use super::limits::{ServerLimits, Used};
 use super::link::Link;
 use super::offers::{Offer, Offers, Peer, Way};
@@ -169,6 +170,7 @@ impl Shortfall {
         };
         link.error(category, stage, Party::Caller, self.to_string())
             .with_hint(self.hint)
+            .with_evidence(Evidence::Shortfall(self.clone()))
     }
 }
 

@@ -87,6 +87,7 @@ mod socket;
 mod tally;
 mod terms;
 mod tls;
+mod tls_fault;
 mod transaction;
 mod voice;
 
@@ -96,13 +97,14 @@ pub use listen::Sandbox;
 pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
-    TlsVersions, Validity,
+    Validity,
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};
 pub use session::Session;
 pub use tally::Tally;
 pub use tls::ClientCertificate;
+pub use tls_fault::{CertificateFault, TlsFault};
 pub use voice::Action;
 
 #[cfg(test)]

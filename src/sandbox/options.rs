@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::answer::Answer;
 use super::fault::{Act, Fault, Quirk, Step};
 use super::login::Mechanism;
+use super::tls_fault::{CertificateFault, TlsFault};
 use crate::proto::Protocol;
 
 /// What a sandbox offers and demands, where it listens, and what it does wrong.
@@ -33,8 +34,6 @@ pub struct Options {
     pub tls: TlsMode,
     /// The certificate that is made when the sandbox starts.
     pub certificate: CertificateOptions,
-    /// The versions of TLS that it speaks.
-    pub tls_versions: TlsVersions,
     /// Whether clients may or must log in.
     pub auth: Auth,
     /// Whether they may do so outside TLS. By default not, as RFC 4954 §4 wants it.
@@ -84,7 +83,6 @@ impl Default for Options {
             protocol: Protocol::Smtp,
             tls: TlsMode::StartTls,
             certificate: CertificateOptions::default(),
-            tls_versions: TlsVersions::default(),
             auth: Auth::Optional,
             clear_auth: ClearAuth::Refused,
             mechanisms: vec![Mechanism::Plain, Mechanism::Login],
@@ -150,12 +148,6 @@ impl Options {
     /// With a certificate like this.
     pub fn with_certificate(mut self, certificate: CertificateOptions) -> Self {
         self.certificate = certificate;
-        self
-    }
-
-    /// With these versions of TLS.
-    pub fn with_tls_versions(mut self, versions: TlsVersions) -> Self {
-        self.tls_versions = versions;
         self
     }
 
@@ -255,6 +247,16 @@ impl Options {
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
+    }
+
+    /// With a certificate that is not as it should be.
+    pub fn with_certificate_fault(self, fault: CertificateFault) -> Self {
+        self.with_fault(Fault::certificate(fault))
+    }
+
+    /// With TLS that is not as a client would like it.
+    pub fn with_tls_fault(self, fault: TlsFault) -> Self {
+        self.with_fault(Fault::tls(fault))
     }
 
     /// With a peculiarity of the whole server.
@@ -436,17 +438,6 @@ pub enum LineEnds {
     OrLf,
     /// CRLF, and CR alone.
     OrCr,
-}
-
-/// The versions of TLS that the server speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsVersions {
-    /// 1.2 and 1.3, as the client likes.
-    #[default]
-    All,
-    /// 1.2 alone.
-    Tls12,
 }
 
 /// The certificate that is made when a sandbox starts.
