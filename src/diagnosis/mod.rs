@@ -1,6 +1,6 @@
 //! What an error most likely means, and what to change.
 //!
-//! A [`Diagnosis`] is made of an [`Error`](crate::Error) and of the [`Situation`] in which it arose:
+//! A [`Diagnosis`] is made of an [`Error`] and of the [`Situation`] in which it arose:
 //! what was seen, the likely causes, what to change, and, where it can be known, the very settings to
 //! use instead. Its sentences are for people who have never read an RFC, and hold no secret.
 //!
