@@ -1,8 +1,8 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
 //! A file a command: `send`, `sandbox`. What they share is one file a concern: `args` (what can be
-//! written), `server` and `connection` (from options to a client's configuration), `input` (the
-//! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
+//! written), `settings` (the file beneath them), `server` and `connection` (from options to a client's
+//! configuration), `input` (the messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
 //! `exit` (codes). No protocol decision is made here.
 
 mod args;
@@ -18,6 +18,7 @@ mod report;
 mod sandbox;
 mod send;
 mod server;
+mod settings;
 mod terminal;
 mod trace;
 

@@ -398,7 +398,7 @@ fn is_broken_address(text: &str) -> bool {
 }
 
 /// 64 hexadecimal digits in any case, with or without colons or spaces between.
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u32> = text
         .chars()
         .filter(|c| !matches!(c, ':' | ' '))

@@ -16,6 +16,8 @@ mod preflight;
 mod properties;
 mod samples;
 mod sasl;
+#[cfg(feature = "diagnosis")]
+mod settings;
 mod sizes;
 #[cfg(feature = "sandbox")]
 mod tls;
