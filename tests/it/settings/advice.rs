@@ -17,7 +17,7 @@ type Seen = (Field, RemarkKind, Option<String>);
 fn warnings(settings: &Settings) -> Vec<Seen> {
     let account = account(settings);
     for warning in account.warnings() {
-        assert!(warning.message.ends_with(['.', '?']) || warning.message.contains("https://"));
+        assert!(warning.message.ends_with(['.', '?', ')']) || warning.message.contains("https://"));
     }
     let seen = account.warnings().iter();
     seen.map(|warning| (warning.field, warning.kind, warning.instead.clone()))

@@ -39,11 +39,11 @@ proptest! {
     #[test]
     fn four_sources_agree(settings in any_settings()) {
         let toml = toml::to_string(&settings.revealed()).unwrap();
-        prop_assert_eq!(Settings::from_toml(&toml).unwrap(), settings.clone(), "{}", toml);
+        prop_assert_eq!(&Settings::from_toml(&toml).unwrap(), &settings, "{}", toml);
         let json = serde_json::to_string(&settings.revealed()).unwrap();
-        prop_assert_eq!(Settings::from_json(&json).unwrap(), settings.clone(), "{}", json);
+        prop_assert_eq!(&Settings::from_json(&json).unwrap(), &settings, "{}", json);
         let url = url(&settings);
-        prop_assert_eq!(Settings::from_url(&url).unwrap(), settings.clone(), "{}", url);
+        prop_assert_eq!(&Settings::from_url(&url).unwrap(), &settings, "{}", url);
         let read = Settings::from_variables("EHLO_SMTP_", variables(&settings)).unwrap();
         prop_assert_eq!(read, settings);
     }
