@@ -17,7 +17,8 @@ use super::server::Target;
 use super::terminal::{self, Ink, Tint};
 use super::trace::{Dash, Trace};
 use crate::check::discover::Discover;
-use crate::check::{Check, Report, Running, Step, milliseconds};
+use crate::check::step::milliseconds;
+use crate::check::{Check, Report, Running, Step};
 use crate::error::Stage;
 
 /// Checks a connection, and reports what was found.
