@@ -411,11 +411,16 @@ Faults:
     STEP  greeting, ehlo, starttls, handshake, auth, mail, rcpt, data, content, body, rset, quit
     #N    only the n-th time; with mail and rcpt, :ADDRESS only for that address
   split, refuse-behind-body, close-pipelined,
-  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations
+  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations,
+  starttls-stripped, starttls-masked
   banner=imap | pop3 | http | ssh | ftp | tls
+  certificate=expired | not-yet-valid | wrong-name | self-signed | unknown-issuer |
+              incomplete-chain
+  tls=1.2 | old | no-cipher | unknown-name | garbage | client-certificate
 
 Examples:
   ehlo sandbox
   ehlo sandbox --listen 127.0.0.1:0 --tls --require-auth --write-ca sandbox.pem
   ehlo sandbox --fault 'reply@rcpt:bob@example.org=550 5.1.1 no such user'
-  ehlo sandbox --fault close@body#1 --fault delay@greeting=2.5";
+  ehlo sandbox --fault close@body#1 --fault delay@greeting=2.5
+  ehlo sandbox --fault certificate=expired";

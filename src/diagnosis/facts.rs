@@ -150,6 +150,8 @@ impl<'a> Facts<'a> {
             self.say("kept", host.split('/').next().unwrap_or(host));
         } else if host.contains('@') {
             self.sign("host-is-mail-address");
+        } else if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            self.sign("host-malformed");
         } else if let Some(near) = providers::near_host(host) {
             self.sign("near-host");
             self.say("near", near);
@@ -180,8 +182,9 @@ impl<'a> Facts<'a> {
         }
         if let Some(username) = &situation.username {
             self.say("username", username);
-            if !username.contains('@') {
-                self.sign("username-is-no-address");
+            match username.contains('@') {
+                true => self.say("account", username),
+                false => self.sign("username-is-no-address"),
             }
         }
         if let Some(sender) = &situation.sender {
@@ -552,7 +555,7 @@ const INSPECTORS: [&str; 18] = [
 ];
 
 /// Every sign that rules and conditions may name.
-pub(super) const SIGNS: [&str; 60] = [
+pub(super) const SIGNS: [&str; 61] = [
     "address-policy",
     "alert-client-certificate",
     "alert-name",
@@ -575,6 +578,7 @@ pub(super) const SIGNS: [&str; 60] = [
     "greeting-masked",
     "host-is-mail-address",
     "host-is-url",
+    "host-malformed",
     "in-clear",
     "inspected",
     "issuer-expired",
@@ -616,7 +620,8 @@ pub(super) const SIGNS: [&str; 60] = [
 ];
 
 /// Every fact that texts may hold.
-pub(super) const WORDS: [&str; 27] = [
+pub(super) const WORDS: [&str; 28] = [
+    "account",
     "addresses",
     "certified",
     "encryption",

@@ -1,6 +1,6 @@
 //! What an error most likely means, and what to change.
 //!
-//! A [`Diagnosis`] is made of an [`Error`](crate::Error) and of the [`Situation`] in which it arose:
+//! A [`Diagnosis`] is made of an [`Error`] and of the [`Situation`] in which it arose:
 //! what was seen, the likely causes, what to change, and, where it can be known, the very settings to
 //! use instead. Its sentences are for people who have never read an RFC, and hold no secret.
 //!
@@ -24,6 +24,8 @@
 //! `rules.toml` makes a [`Kind`] of signs, codes and the server's words, the first rule that fits
 //! deciding; `texts.toml` has what is said of each kind. What a provider is known to mean by a reply
 //! ([`crate::providers`]) goes before both.
+//!
+//! What each fault looks like is on the page [`troubleshooting`].
 
 mod facts;
 mod kind;
@@ -44,6 +46,9 @@ use crate::error::{Category, Error, Stage};
 use crate::providers::{self, KnownReply};
 use facts::Facts;
 use texts::Texts;
+
+#[doc = include_str!("troubleshooting.md")]
+pub mod troubleshooting {}
 
 /// What an error most likely means, and what to change.
 ///
@@ -78,10 +83,12 @@ impl Diagnosis {
     /// The diagnosis of an error.
     pub fn of(error: &Error, situation: &Situation) -> Self {
         let facts = Facts::of(error, situation);
-        let known = known_reply(error, situation);
+        let by_rules = rules::kind(&facts);
+        // Whether a message has arrived matters more than what anybody said.
+        let known = known_reply(error, situation).filter(|_| by_rules != Kind::InDoubt);
         let kind = known
-            .and_then(|known| known.kind.parse().ok())
-            .unwrap_or_else(|| rules::kind(&facts));
+            .and_then(|known| by_provider(&known.kind))
+            .unwrap_or(by_rules);
         let texts = Texts::of(kind);
         let mut causes = texts.causes(&facts);
         let mut advice = texts.advice(&facts);
@@ -142,6 +149,12 @@ fn known_reply(error: &Error, situation: &Situation) -> Option<&'static KnownRep
     }
 }
 
+/// The kind that providers' data means by its own, coarser one.
+fn by_provider(kind: &str) -> Option<Kind> {
+    let means = MEANS.iter().find(|(name, _)| *name == kind);
+    means.map(|(_, kind)| *kind)
+}
+
 /// What was seen, with the server's own words.
 fn observed(texts: &Texts, facts: &Facts<'_>) -> String {
     let observed = texts.observed(facts);
@@ -165,3 +178,300 @@ fn name_stage<S: Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::E
 
 /// Characters of a reply that are quoted.
 const QUOTED: usize = 400;
+
+/// The kinds of [`KnownReply`], and which each is here.
+const MEANS: [(&str, Kind); 21] = [
+    ("password-wrong", Kind::CredentialsRefused),
+    ("app-password-needed", Kind::AppPasswordRequired),
+    ("basic-auth-disabled", Kind::OAuthRequired),
+    ("smtp-auth-disabled", Kind::LoginDisabled),
+    ("oauth-needed", Kind::OAuthRequired),
+    ("browser-login-needed", Kind::BrowserLoginRequired),
+    ("sender-not-allowed", Kind::SenderNotAllowed),
+    ("sender-not-verified", Kind::SenderNotAllowed),
+    ("relay-denied", Kind::RelayDenied),
+    ("limit-reached", Kind::SendingLimit),
+    ("throttled", Kind::SendingLimit),
+    ("blocked-ip", Kind::AddressBlocked),
+    ("spam-refused", Kind::Spam),
+    ("greylisted", Kind::Greylisted),
+    ("account-suspended", Kind::AccountLocked),
+    ("message-too-large", Kind::MessageTooLarge),
+    ("mailbox-unknown", Kind::MailboxUnknown),
+    ("mailbox-full", Kind::MailboxFull),
+    ("authentication-required", Kind::LoginRequired),
+    ("tls-required", Kind::StartTlsRequired),
+    ("server-busy", Kind::ServerBusy),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::error::Party;
+    use crate::net::config::ClientConfig;
+    use crate::proto::config::Security;
+    use crate::proto::evidence::{
+        Attempt, CertificateProblem, Evidence, RefusedCertificate, Resolution,
+    };
+    use crate::proto::reply::{Code, Reply, Statuses};
+    use crate::proto::session::Certificate;
+    use crate::providers::Encryption;
+
+    fn situation(host: &str, port: u16) -> Situation {
+        Situation::of(&ClientConfig::new(host, Security::StartTls).with_port(port))
+    }
+
+    fn error(category: Category, stage: Stage) -> Error {
+        Error::new(category, stage, Party::Server, "it failed")
+    }
+
+    fn reply(stage: Stage, category: Category, text: &str) -> Error {
+        let number = text[..3].parse().unwrap();
+        let raw = Bytes::from(format!("{text}\r\n"));
+        let reply = Reply::new(Code::new(number).unwrap(), Statuses::Read, raw);
+        error(category, stage).with_reply(reply)
+    }
+
+    #[track_caller]
+    fn assert_kind(error: &Error, port: u16, kind: Kind) {
+        let diagnosis = Diagnosis::of(error, &situation("mail.example.org", port));
+        assert_eq!(diagnosis.kind, kind, "{error:?}");
+        assert!(!diagnosis.causes.is_empty() && !diagnosis.advice.is_empty());
+        assert!(!diagnosis.to_string().contains('{'), "{diagnosis}");
+    }
+
+    #[test]
+    fn what_a_sandbox_cannot_show_is_diagnosed_too() {
+        let resolve = |problem| {
+            error(Category::Dns, Stage::Resolve).with_evidence(Evidence::Resolution(problem))
+        };
+        let attempt = |problem| Attempt::new("192.0.2.1:25".parse().unwrap(), problem);
+        let attempts = |category, problem| {
+            let attempts = vec![attempt(problem), attempt(problem)];
+            error(category, Stage::Connect).with_evidence(Evidence::Attempts(attempts))
+        };
+        let certificate = |problem| {
+            let chain = vec![Certificate::new([7; 32])];
+            let refused = RefusedCertificate::new(problem, "mail.example.org", chain);
+            error(Category::Certificate, Stage::Handshake)
+                .with_evidence(Evidence::Certificate(refused))
+        };
+        let timeout = Category::ConnectionTimeout;
+        let silent = attempts(timeout, io::ErrorKind::TimedOut);
+        let nowhere = attempts(Category::ConnectionRefused, io::ErrorKind::HostUnreachable);
+        for (error, port, kind) in [
+            (resolve(Resolution::NoSuchName), 587, Kind::HostNotFound),
+            (
+                resolve(Resolution::NoAddress),
+                587,
+                Kind::HostWithoutAddress,
+            ),
+            (resolve(Resolution::Failed), 587, Kind::ResolverFailed),
+            (resolve(Resolution::TimedOut), 587, Kind::ResolverFailed),
+            (silent.clone(), 25, Kind::PortBlocked),
+            (silent.clone(), 587, Kind::ConnectTimedOut),
+            (silent, 2525, Kind::ConnectTimedOut),
+            (nowhere, 587, Kind::Unreachable),
+            (error(timeout, Stage::Greeting), 465, Kind::TlsExpected),
+            (error(timeout, Stage::Greeting), 587, Kind::NoGreeting),
+            (
+                error(Category::EncryptionMismatch, Stage::Greeting),
+                587,
+                Kind::TlsExpected,
+            ),
+            (
+                certificate(CertificateProblem::Revoked),
+                587,
+                Kind::CertificateInvalid,
+            ),
+            (
+                certificate(CertificateProblem::AuthoritysOwn),
+                587,
+                Kind::CertificateInvalid,
+            ),
+            (
+                certificate(CertificateProblem::Missing),
+                587,
+                Kind::CertificateInvalid,
+            ),
+            (
+                certificate(CertificateProblem::BadSignature),
+                587,
+                Kind::CertificateInvalid,
+            ),
+            (
+                certificate(CertificateProblem::SelfSigned),
+                587,
+                Kind::CertificateSelfSigned,
+            ),
+            (
+                error(Category::Authentication, Stage::Quit),
+                587,
+                Kind::LoginRequired,
+            ),
+        ] {
+            assert_kind(&error, port, kind);
+        }
+    }
+
+    #[test]
+    fn replies_of_servers_that_people_meet_are_understood() {
+        let auth = |text| reply(Stage::Auth, Category::Authentication, text);
+        let mail = |text| reply(Stage::Mail, Category::SenderRefused, text);
+        let rcpt = |text| reply(Stage::Rcpt, Category::RecipientRefused, text);
+        let body = |text| reply(Stage::Body, Category::MessageRefused, text);
+        for (error, kind) in [
+            (
+                auth("535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6"),
+                Kind::CredentialsRefused,
+            ),
+            (
+                auth("535 5.7.3 Authentication unsuccessful"),
+                Kind::CredentialsRefused,
+            ),
+            (auth("535 Authentication Failed"), Kind::CredentialsRefused),
+            (
+                auth("534 5.7.9 Authentication mechanism is too weak"),
+                Kind::MechanismRefused,
+            ),
+            (
+                auth("432 4.3.2 Concurrent connections limit exceeded"),
+                Kind::TooManyConnections,
+            ),
+            (
+                auth("454 4.7.0 Too many login attempts, please try again later"),
+                Kind::LoginUnavailable,
+            ),
+            (
+                auth(
+                    "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect",
+                ),
+                Kind::CredentialsRefused,
+            ),
+            (
+                mail("530 5.7.57 Client not authenticated to send anonymous mail"),
+                Kind::LoginRequired,
+            ),
+            (
+                mail("451 5.7.3 STARTTLS is required to send mail"),
+                Kind::StartTlsRequired,
+            ),
+            (
+                mail("553 Relaying disallowed as boss@example.org"),
+                Kind::SenderNotAllowed,
+            ),
+            (
+                rcpt("550 5.7.64 TenantAttribution; Relay Access Denied"),
+                Kind::RelayDenied,
+            ),
+            (rcpt("550 relay not permitted"), Kind::RelayDenied),
+            (
+                rcpt("553 sorry, that domain isn't in my list of allowed rcpthosts"),
+                Kind::RelayDenied,
+            ),
+            (
+                rcpt("450 4.2.0 Greylisted, see the postgrey page"),
+                Kind::Greylisted,
+            ),
+            (
+                rcpt("550 5.1.1 The email account that you tried to reach does not exist"),
+                Kind::MailboxUnknown,
+            ),
+            (
+                rcpt("504 5.5.2 <pc>: Helo command rejected: need fully-qualified hostname"),
+                Kind::HelloRefused,
+            ),
+            (
+                rcpt("550 SC-001 Mail rejected for policy reasons"),
+                Kind::PolicyRefused,
+            ),
+            (
+                rcpt("550 5.7.606 Access denied, banned sending IP [192.0.2.1]"),
+                Kind::AddressBlocked,
+            ),
+            (
+                body("554 Message rejected: Email address is not verified"),
+                Kind::SenderNotAllowed,
+            ),
+            (
+                body("454 Throttling failure: Daily message quota exceeded"),
+                Kind::SendingLimit,
+            ),
+            (
+                body(
+                    "550 5.7.1 Unauthenticated email from example.org is not accepted due to DMARC policy",
+                ),
+                Kind::SenderUnauthenticated,
+            ),
+            (
+                body(
+                    "550 5.7.1 Our system has detected that this message is likely unsolicited mail",
+                ),
+                Kind::Spam,
+            ),
+            (
+                body("550 5.7.1 Messages missing a valid address in From: header are not accepted"),
+                Kind::ContentRefused,
+            ),
+        ] {
+            assert_kind(&error, 587, kind);
+        }
+    }
+
+    #[test]
+    fn settings_that_would_work_are_suggested() {
+        let missing = Evidence::Resolution(Resolution::NoSuchName);
+        let missing = error(Category::Dns, Stage::Resolve).with_evidence(missing);
+        let diagnosis = Diagnosis::of(&missing, &situation("smtp.gmial.com", 587));
+        let suggestion = diagnosis.suggestion.expect("a known host is near");
+        assert_eq!(suggestion.host, "smtp.gmail.com");
+        assert!(
+            diagnosis.causes[0].contains("smtp.gmail.com"),
+            "{:?}",
+            diagnosis.causes
+        );
+
+        let silent = error(Category::ConnectionTimeout, Stage::Connect);
+        let diagnosis = Diagnosis::of(&silent, &situation("smtp.gmail.com", 25));
+        let suggestion = diagnosis.suggestion.expect("the provider's settings");
+        assert_eq!(
+            (suggestion.port, suggestion.encryption),
+            (587, Encryption::StartTls)
+        );
+        assert_eq!(diagnosis.provider.as_deref(), Some("gmail"));
+
+        let diagnosis = Diagnosis::of(&silent, &situation("mail.example.org", 25));
+        let suggestion = diagnosis.suggestion.expect("the port for handing in mail");
+        assert_eq!(
+            suggestion.to_string(),
+            "host mail.example.org, port 587, encryption STARTTLS"
+        );
+    }
+
+    #[test]
+    fn a_diagnosis_serialises_by_the_names_of_its_fields() {
+        let error = reply(Stage::Auth, Category::Authentication, "535 5.7.8 no");
+        let diagnosis = Diagnosis::of(&error, &situation("mail.example.org", 587));
+        let json = serde_json::to_value(&diagnosis).unwrap();
+        assert_eq!(json["kind"], "credentials-refused");
+        assert_eq!(json["category"], "authentication");
+        assert_eq!(json["stage"], "auth");
+        assert_eq!(json["temporary"], false);
+        assert!(
+            json["advice"]
+                .as_array()
+                .is_some_and(|advice| !advice.is_empty())
+        );
+    }
+
+    #[test]
+    fn every_kind_of_the_providers_data_is_known() {
+        for kind in KnownReply::KINDS {
+            assert!(by_provider(kind).is_some(), "{kind}");
+        }
+    }
+}

@@ -15,10 +15,10 @@ use crate::proto::evidence::{Evidence, Resolution};
 /// # Errors
 /// A name without addresses, for good or for now, or one that cannot be a name.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    check(host)?;
     if let Some(address) = literal(host) {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    check(host)?;
     if is_invalid(host) {
         let why = "names below `.invalid` never have one";
         return Err(no_address(host, Resolution::NoSuchName, why));
@@ -63,8 +63,9 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     bare.parse().ok()
 }
 
+/// A URL or a mail address is not asked for: no name has such characters.
 fn check(host: &str) -> Result<(), Error> {
-    let odd = |c: char| c.is_control() || c.is_whitespace();
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "/:@".contains(c);
     if host.is_empty() || host.contains(odd) {
         return Err(Error::new(
             Category::Usage,
@@ -169,7 +170,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_cannot_be_a_name_is_the_callers_mistake() {
-        for host in ["", "mx example", "mx\r\n", "mx\0"] {
+        for host in [
+            "",
+            "mx example",
+            "mx\r\n",
+            "mx\0",
+            "https://mx.example/",
+            "mx.example:587",
+            "jo@mx.example",
+        ] {
             let error = resolve(host, 25).await.unwrap_err();
             assert_eq!(error.category(), Category::Usage, "{host:?}");
         }

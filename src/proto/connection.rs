@@ -11,6 +11,7 @@ use super::command::Command;
 use super::config::{Config, Context};
 use super::dialogue::Observer;
 use super::event::{Event, Stats};
+use super::evidence::{Evidence, TlsProblem};
 use super::fault;
 use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
@@ -488,6 +489,13 @@ impl Connection {
             false => (category, self.stage()),
         };
         let mut error = self.link.error(category, stage, party, message);
+        if category == Category::Tls {
+            let within = self.link.head() == Some(Expect::Handshake);
+            error = error.with_evidence(Evidence::Tls(match within {
+                true => TlsProblem::ClosedWithin,
+                false => TlsProblem::ClosedAfter,
+            }));
+        }
         if let Some(cause) = cause {
             if let Some(hint) = cause.hint {
                 error = error.with_hint(hint);

@@ -104,7 +104,7 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, asks)?;
+        let identity = Identity::make(&options.certificate, &options.faults, asks)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -241,6 +241,9 @@ async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()
     if end != End::StartTls {
         return connection.finish(stream, end).await;
     }
+    if let Some(octets) = shared.identity.instead {
+        return connection.say_instead(stream, octets).await;
+    }
     let mut stream = shared.identity.acceptor.accept(stream).await?;
     let facts = shared.identity.facts(stream.get_ref().1);
     connection.session.tls_established_with(facts);
@@ -345,6 +348,16 @@ impl Connection<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Answers the client's hello with these octets, and closes.
+    async fn say_instead(&mut self, mut stream: TcpStream, octets: &[u8]) -> io::Result<()> {
+        if stream.read(&mut self.buffer).await? > 0 {
+            stream.write_all(octets).await?;
+        }
+        stream.shutdown().await?;
+        drain(&mut stream, &mut self.buffer).await;
+        Ok(())
     }
 
     async fn finish(&mut self, mut stream: TcpStream, end: End) -> io::Result<()> {

@@ -6,6 +6,8 @@ mod bench;
 mod check;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(feature = "sandbox", feature = "diagnosis"))]
+mod diagnosis;
 #[path = "../transcript/event.rs"]
 mod event;
 mod model;
