@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::server::Secret;
+
 /// Sends mail over SMTP, and shows exactly what happened.
 #[derive(Parser)]
 #[command(name = "ehlo", version, after_help = TOP_EXAMPLES, disable_help_subcommand = true)]
@@ -104,6 +106,9 @@ pub(crate) struct MessageArguments {
     /// File to attach; may be given many times
     #[arg(long, value_name = "FILE")]
     pub(crate) attach: Vec<PathBuf>,
+    /// The sender's name, of a settings file.
+    #[arg(skip)]
+    pub(crate) from_name: Option<String>,
     /// Make a bare CR or LF a CRLF, or refuse the message
     #[arg(long, value_name = "normalise|reject", default_value = "normalise")]
     #[arg(hide_possible_values = true)]
@@ -200,11 +205,15 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     #[arg(verbatim_doc_comment)]
     pub(crate) server: Option<String>,
+    /// File in TOML or JSON with the fields of a settings form: sender_email, from_name, host, port,
+    /// encryption, username, password, validate_certificate, certificate_sha256; options go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
     /// Name or address of the server
     #[arg(long)]
     pub(crate) host: Option<String>,
     /// Its port [default: by the encryption: 587, 465, 25, 25]
-    #[arg(long, requires = "host")]
+    #[arg(long)]
     pub(crate) port: Option<u16>,
     /// starttls, tls, none or opportunistic [default: tls on port 465, else starttls]
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
@@ -247,19 +256,17 @@ pub(crate) struct LoginArguments {
     /// Let the password or token travel without TLS, readable on the way
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
+    /// The password of a settings file.
+    #[arg(skip)]
+    pub(crate) password: Option<Secret>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArguments {
     /// Whether the server must prove who it is, true or false [default: true]
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    #[arg(
-        default_value_t = true,
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    pub(crate) validate_certificate: bool,
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, hide_possible_values = true)]
+    pub(crate) validate_certificate: Option<bool>,
     /// Short for --validate-certificate false
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -384,7 +391,8 @@ Exit status:
   64  wrong use of options          65  malformed address or message
   66  a file cannot be read         68  host name not found
   69  no connection                 75  failed for now, or in doubt: see the output
-  76  protocol or TLS error         77  not logged in";
+  76  protocol or TLS error         77  not logged in
+  78  a settings file cannot be used";
 
 const CHECK_EXAMPLES: &str = "\
 Nothing is sent to anybody without --send-to: the last step is MAIL, taken back by RSET.

@@ -382,7 +382,7 @@ impl<'a> Courier<'a> {
     fn report_unloadable(&mut self, input: &Input, failure: &Failure) {
         match failure {
             Failure::Data(error) => self.report_failure(Some(input.name()), error),
-            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
+            Failure::Usage(_) | Failure::Config(_) | Failure::NoInput(_) | Failure::Internal(_) => {
                 terminal::error(failure);
                 self.remember(Overall::Failed, failure.exit());
             }

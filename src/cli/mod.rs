@@ -1,9 +1,9 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
-//! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what can be
-//! written), `server` and `connection` (from options to a client's configuration), `input` (the
-//! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
-//! `exit` (codes). No protocol decision is made here.
+//! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what
+//! can be written), `settings` (the file beneath them), `server` and `connection` (from options to a
+//! client's configuration), `input` (the messages), `courier` (carries them), `trace` (the dialogue),
+//! `report` (JSON) and `human` (text), `exit` (codes). No protocol decision is made here.
 
 mod args;
 mod check;
@@ -19,6 +19,7 @@ mod report;
 mod sandbox;
 mod send;
 mod server;
+mod settings;
 mod terminal;
 mod trace;
 

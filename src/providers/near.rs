@@ -20,22 +20,21 @@ pub(super) fn host<'a>(host: &str, providers: &'a [Provider]) -> Option<&'a str>
 
 /// The host that sends, where the one given is a provider's domain, or another service of it.
 fn other_service<'a>(host: &str, providers: &'a [Provider]) -> Option<&'a str> {
-    let domain = match host.split_once('.') {
-        Some((first, rest)) if SERVICES.contains(&first) => rest,
-        Some(_) | None => host,
+    let parent = match host.split_once('.') {
+        Some((first, rest)) if SERVICES.contains(&first) => Some(rest),
+        Some(_) | None => None,
     };
-    let sends = |provider: &'a Provider| provider.hosts().next();
-    let is_own = |provider: &&Provider| provider.domains.iter().any(|own| own == domain);
-    let sibling = |known: &&str| {
-        known
-            .split_once('.')
-            .is_some_and(|(_, rest)| rest == domain)
+    let is_own = |domain: &String| domain == host || Some(domain.as_str()) == parent;
+    let is_sibling = |known: &&str| {
+        let (_, rest) = known.split_once('.').unwrap_or_default();
+        Some(rest) == parent
     };
-    match providers.iter().find(is_own) {
-        Some(provider) => sends(provider),
-        None if domain == host => None,
-        None => providers.iter().flat_map(Provider::hosts).find(sibling),
-    }
+    let owner = providers
+        .iter()
+        .find(|provider| provider.domains.iter().any(is_own));
+    owner
+        .and_then(|owner| owner.hosts().next())
+        .or_else(|| providers.iter().flat_map(Provider::hosts).find(is_sibling))
 }
 
 /// How many slips lead from one name to the other; `None` where they are names in their own right.
@@ -88,7 +87,7 @@ fn differ_by_digits(a: &str, b: &str) -> bool {
 }
 
 /// Names that people try, or find in settings for reading mail.
-const SERVICES: [&str; 14] = [
-    "email", "imap", "imap4", "imaps", "in", "incoming", "mail", "mx", "out", "outgoing", "pop",
-    "pop3", "smtp", "www",
+const SERVICES: [&str; 15] = [
+    "email", "imap", "imap4", "imaps", "in", "incoming", "mail", "mx", "out", "outgoing",
+    "outlook", "pop", "pop3", "smtp", "www",
 ];

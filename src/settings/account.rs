@@ -25,7 +25,7 @@ use crate::providers::{Encryption, Provider};
 /// let client = ehlo::Client::connect(account.client_config());
 /// # Ok::<(), ehlo::settings::Problems>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Account {
     pub(super) sender: Mailbox,
     pub(super) from_name: Option<String>,
@@ -36,7 +36,7 @@ pub struct Account {
 }
 
 /// Where it is, and how it is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
@@ -114,6 +114,24 @@ impl Account {
     /// The provider whose server it is, where it is known.
     pub fn provider(&self) -> Option<&'static Provider> {
         self.server.provider
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let provider = self.server.provider.map(|provider| &provider.id);
+        f.debug_struct("Account")
+            .field("sender", &self.sender)
+            .field("from_name", &self.from_name)
+            .field("host", &self.server.host)
+            .field("port", &self.server.port)
+            .field("encryption", &self.server.encryption)
+            .field("trust", &self.server.trust)
+            .field("provider", &provider)
+            .field("credentials", &self.credentials)
+            .field("plaintext_auth", &self.plaintext_auth)
+            .field("warnings", &self.warnings)
+            .finish()
     }
 }
 

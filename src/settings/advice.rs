@@ -124,14 +124,14 @@ fn endpoint(account: &Account) -> Option<Remark> {
         (587 | 25, Encryption::Tls) => Encryption::StartTls,
         _ => return None,
     };
-    let remark = Remark::new(
-        Field::Encryption,
-        RemarkKind::PortEncryption,
-        format!(
-            "Port {port} goes with {usual}, and {encryption} with port {}.",
-            encryption.default_port()
-        ),
+    let mut message = format!(
+        "Port {port} goes with {usual}, and {encryption} with port {}.",
+        encryption.default_port()
     );
+    if encryption == Encryption::Tls {
+        message.push_str(" (Other programs call STARTTLS by the name of TLS.)");
+    }
+    let remark = Remark::new(Field::Encryption, RemarkKind::PortEncryption, message);
     Some(remark.instead(usual.as_str()))
 }
 

@@ -19,7 +19,7 @@ pub(super) fn account(settings: &Settings) -> Result<Account, Problems> {
         problems: Vec::new(),
     };
     let sender = judge.sender();
-    let from_name = judge.from_name();
+    let from_name = judge.sender_name();
     let host = judge.host();
     let (port, encryption) = judge.port_and_encryption();
     let credentials = judge.credentials();
@@ -27,9 +27,11 @@ pub(super) fn account(settings: &Settings) -> Result<Account, Problems> {
     if encryption == Some(Encryption::None) {
         judge.password_in_clear();
     }
-    let problems = Problems::of(judge.problems);
-    match (problems, sender, host, port, encryption, trust) {
-        (None, Some(sender), Some(host), Some(port), Some(encryption), Some(trust)) => {
+    // What is `None` has said why.
+    match (sender, host, port, encryption, trust) {
+        (Some(sender), Some(host), Some(port), Some(encryption), Some(trust))
+            if judge.problems.is_empty() =>
+        {
             let account = Account {
                 sender,
                 from_name,
@@ -46,14 +48,8 @@ pub(super) fn account(settings: &Settings) -> Result<Account, Problems> {
             };
             Ok(advice::with_warnings(account, &settings.password))
         }
-        (problems, ..) => Err(problems.unwrap_or_else(unnamed)),
+        _ => Err(Problems::new(judge.problems)),
     }
-}
-
-/// What every field that cannot be used has said by itself.
-fn unnamed() -> Problems {
-    let remark = Remark::new(Field::Host, RemarkKind::Malformed, "It cannot be used.");
-    Problems::one(remark)
 }
 
 struct Judge<'a> {
@@ -105,7 +101,7 @@ impl Judge<'_> {
         None
     }
 
-    fn from_name(&mut self) -> Option<String> {
+    fn sender_name(&mut self) -> Option<String> {
         let text = self.settings.from_name.trim();
         if text.chars().any(char::is_control) {
             let cleaned: Vec<_> = text
@@ -147,8 +143,8 @@ impl Judge<'_> {
                     Field::Encryption,
                     RemarkKind::UnknownValue,
                     format!(
-                        "{} is no encryption that there is. Write STARTTLS (port 587), TLS (port \
-                         465, also called SSL) or none (port 25).",
+                        "{} is not known. Write STARTTLS (port 587), TLS (port 465, also called \
+                         SSL) or none (port 25).",
                         shown(text)
                     ),
                 ));
@@ -398,7 +394,7 @@ fn is_broken_address(text: &str) -> bool {
 }
 
 /// 64 hexadecimal digits in any case, with or without colons or spaces between.
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u32> = text
         .chars()
         .filter(|c| !matches!(c, ':' | ' '))

@@ -52,7 +52,7 @@
 
 mod account;
 mod advice;
-mod judge;
+pub(crate) mod judge;
 mod password;
 mod read;
 mod remark;

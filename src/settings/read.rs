@@ -145,7 +145,8 @@ impl std::error::Error for ReadError {}
 
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Table)
+        // Not `deserialize_map`, whose error may show what else there is.
+        deserializer.deserialize_any(Table)
     }
 }
 

@@ -192,14 +192,9 @@ impl fmt::Display for RemarkKind {
 pub struct Problems(Vec<Remark>);
 
 impl Problems {
-    /// `None` where there are none.
-    pub(super) fn of(mut remarks: Vec<Remark>) -> Option<Self> {
+    pub(super) fn new(mut remarks: Vec<Remark>) -> Self {
         remarks.sort_by_key(|remark| remark.field);
-        (!remarks.is_empty()).then_some(Self(remarks))
-    }
-
-    pub(super) fn one(remark: Remark) -> Self {
-        Self(vec![remark])
+        Self(remarks)
     }
 
     /// One by one.

@@ -42,9 +42,9 @@ impl Settings {
         };
         let authority = place.strip_suffix('/').unwrap_or(place);
         if authority.contains(['/', '#']) || query.is_some_and(|query| query.contains('#')) {
-            let message = "there is something behind the host; in a user name or a password '/' is \
-                           written %2F, '?' %3F and '#' %23";
-            return Err(wrong(message));
+            return Err(wrong(&format!(
+                "there is something behind the host; {ENCODED}"
+            )));
         }
         let mut settings = Self::default().with_encryption(encryption);
         settings.read_authority(authority)?;
@@ -71,7 +71,8 @@ impl Settings {
         };
         // It may be a piece of a password that is not encoded.
         if !port.bytes().all(|octet| octet.is_ascii_digit()) {
-            return Err(wrong("what stands behind the host's ':' is no port").of(Field::Port));
+            let message = format!("what stands behind the host's ':' is no port; {ENCODED}");
+            return Err(wrong(&message).of(Field::Port));
         }
         let host = decoded(host, Field::Host)?;
         self.host = host.trim_matches(['[', ']']).to_owned();
@@ -114,6 +115,9 @@ fn wrong(message: &str) -> ReadError {
 }
 
 const FORM: &str = "smtp://USER:PASSWORD@HOST:PORT or smtps://USER:PASSWORD@HOST:PORT";
+
+const ENCODED: &str =
+    "in a user name or a password '/' is written %2F, '?' %3F, '#' %23 and '@' %40";
 
 /// The fields that have no place of their own in a URL.
 const BEHIND: [Field; 5] = [

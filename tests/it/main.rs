@@ -18,6 +18,8 @@ mod preflight;
 mod properties;
 mod samples;
 mod sasl;
+#[cfg(feature = "diagnosis")]
+mod settings;
 mod sizes;
 #[cfg(feature = "sandbox")]
 mod tls;

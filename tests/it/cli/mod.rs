@@ -7,6 +7,7 @@ mod login;
 mod messages;
 mod protection;
 mod screen;
+mod settings;
 mod ways;
 
 use std::path::{Path, PathBuf};
