@@ -115,6 +115,13 @@ impl Check {
         self
     }
 
+    /// With the sender's name, for the test mail.
+    #[must_use]
+    pub fn with_from_name(mut self, name: impl Into<String>) -> Self {
+        self.from_name = Some(name.into());
+        self
+    }
+
     /// Also sends a test mail to this address. Default: nothing is sent.
     #[must_use]
     pub fn with_send_to(mut self, recipient: Mailbox) -> Self {

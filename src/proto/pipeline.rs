@@ -260,9 +260,10 @@ impl Pipeline {
                 transaction.step = Step::Ended;
                 Flow::Continue
             }
-            // It was to begin again: it does not.
+            // It was to begin again: it does not. If the server takes it all the same, that is a
+            // doubt, so nothing is decided before its last reply.
             (Fate::Restart, _) => {
-                transaction.decide(&error);
+                transaction.fate = Fate::Cancelled(error);
                 transaction.stop_envelope();
                 self.restarting -= 1;
                 Flow::Continue
@@ -312,15 +313,8 @@ impl Pipeline {
         let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
-            // One that is to begin again may have been taken all the same, if somebody was accepted.
-            let may_be_sent = match (&transaction.fate, &transaction.step) {
-                (Fate::Open, Step::Ended) => true,
-                (Fate::Restart, Step::Ended) => {
-                    transaction.accepted > 0 || transaction.unanswered > 0
-                }
-                (Fate::Open | Fate::Restart | Fate::Decided | Fate::Cancelled(_), _) => false,
-            };
-            let sent = may_be_sent && link.body_is_sent(transaction.id);
+            let is_done = matches!(transaction.step, Step::Ended) && transaction.may_be_taken();
+            let sent = is_done && link.body_is_sent(transaction.id);
             transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }
