@@ -37,8 +37,7 @@ mod report;
 mod running;
 mod search;
 mod server;
-mod step;
-mod trial;
+pub(crate) mod step;
 
 use std::fmt;
 use std::time::Duration;
@@ -55,8 +54,6 @@ pub use running::Running;
 pub use search::Working;
 pub use server::{Server, Shown, Tls};
 pub use step::Step;
-
-pub(crate) use step::milliseconds;
 
 /// Starts a check of this account. [`Check`] has what else can be asked for.
 ///
@@ -115,6 +112,13 @@ impl Check {
     #[must_use]
     pub fn with_sender(mut self, sender: Mailbox) -> Self {
         self.sender = Some(sender);
+        self
+    }
+
+    /// With the sender's name, for the test mail.
+    #[must_use]
+    pub fn with_from_name(mut self, name: impl Into<String>) -> Self {
+        self.from_name = Some(name.into());
         self
     }
 

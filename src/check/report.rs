@@ -12,7 +12,7 @@ use super::search::Working;
 use super::server::{Server, Tls};
 use super::step::{Step, in_milliseconds};
 use crate::diagnosis::{Diagnosis, Situation, Suggestion};
-use crate::error::{Category, Error};
+use crate::error::{Category, Error, Stage};
 use crate::net::config::ClientConfig;
 use crate::proto::Evidence;
 use crate::proto::address::Mailbox;
@@ -137,6 +137,25 @@ impl Report {
         self
     }
 
+    /// What a good end means.
+    fn summary(&self) -> String {
+        let sent = self.steps.iter().any(|step| step.name == Stage::Body);
+        let protection = match &self.server.tls {
+            Some(tls) if tls.verified => format!("{} with a server that is known", tls.version),
+            Some(tls) => format!("{} with a server that nobody vouches for", tls.version),
+            None => "without encryption".to_owned(),
+        };
+        let login = match &self.server.auth {
+            Some(mechanism) => format!("logged in by {mechanism}"),
+            None => "nobody logged in".to_owned(),
+        };
+        let sent = match sent {
+            true => "a test mail was sent",
+            false => "nothing was sent",
+        };
+        format!("It works: {protection}, {login}, {sent}.")
+    }
+
     pub(super) fn took(self, elapsed: Duration) -> Self {
         Self { elapsed, ..self }
     }
@@ -149,6 +168,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ok {
+            writeln!(f, "{}", self.summary())?;
+        }
         if let Some(error) = &self.error {
             write!(f, "Failed at {}: ", error.stage)?;
             match &self.diagnosis {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::trial::Trial;
 use crate::error::{Category, Error, Party, Stage};
 use crate::net::Route;
+use crate::net::client::Client;
 use crate::net::config::ClientConfig;
-use crate::proto::config::{Protocol, Security};
+use crate::proto::config::{Login, Protocol, Security};
 use crate::providers::{Encryption, Endpoint};
 
 /// Settings that were seen to work, as far as EHLO.
@@ -185,8 +185,9 @@ enum Attempt {
 }
 
 async fn attempt(endpoint: Endpoint, config: ClientConfig) -> Option<Working> {
-    let found = Trial::of(&endpoint, &config, TRIAL).await;
-    let certificate_accepted = match found {
+    let config = bare(&endpoint, &config, TRIAL);
+    // Dropped, the client says QUIT.
+    let certificate_accepted = match Client::connect(config).await {
         Ok(_) => true,
         Err(error) if error.category() == Category::Certificate => false,
         Err(_) => return None,
@@ -197,6 +198,24 @@ async fn attempt(endpoint: Endpoint, config: ClientConfig) -> Option<Working> {
         encryption: endpoint.encryption,
         certificate_accepted,
     })
+}
+
+/// What only shows whether an endpoint works: as far as EHLO, with nobody to log in and no mail; by
+/// the way, the trust and the policy for addresses of this configuration.
+pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration) -> ClientConfig {
+    let mut config = config.clone().with_port(endpoint.port);
+    // A name that was to be in the certificate of one host is not for another.
+    if config.host != endpoint.host {
+        config.certificate_name = None;
+        config.host.clone_from(&endpoint.host);
+    }
+    config.session.security = endpoint.encryption.into();
+    config.session.login = Login::Nobody;
+    config.session.timeouts = config.session.timeouts.capped(longest);
+    config.connect_timeout = config.connect_timeout.min(longest);
+    config.credentials = None;
+    config.watcher = None;
+    config
 }
 
 /// How long a trial waits for anything.

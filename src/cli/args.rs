@@ -62,7 +62,7 @@ pub(crate) struct CheckArguments {
     pub(crate) deadline: String,
     /// Find settings that work, for an address or a domain; nobody logs in, and nothing is sent
     #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
-    #[arg(conflicts_with_all = ["server", "host", "username", "password", "from", "send_to"])]
+    #[arg(conflicts_with_all = ["server", "host", "settings", "username", "password", "from", "send_to"])]
     pub(crate) discover: Option<String>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
@@ -424,7 +424,7 @@ Faults:
   banner=imap | pop3 | http | ssh | ftp | tls
   certificate=expired | not-yet-valid | wrong-name | self-signed | unknown-issuer |
               incomplete-chain
-  tls=1.2 | old | no-cipher | unknown-name | garbage | client-certificate
+  tls=old | no-cipher | unknown-name | garbage | client-certificate
 
 Examples:
   ehlo sandbox

@@ -14,10 +14,12 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::send::mailbox;
 use super::server::Target;
+use super::settings;
 use super::terminal::{self, Ink, Tint};
 use super::trace::{Dash, Trace};
 use crate::check::discover::Discover;
-use crate::check::{Check, Report, Running, Step, milliseconds};
+use crate::check::step::milliseconds;
+use crate::check::{Check, Report, Running, Step};
 use crate::error::Stage;
 
 /// Checks a connection, and reports what was found.
@@ -25,6 +27,9 @@ pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> 
     if let Some(target) = &arguments.discover {
         return discover(target, &arguments).await;
     }
+    let given = arguments.from.as_deref();
+    let sender = settings::apply(&mut arguments.connection, given).await?;
+    arguments.from = sender.address.or(arguments.from);
     let target = Target::from_arguments(&arguments.connection.server)?;
     if target == Target::BuiltIn {
         let from = &mut arguments.from;
@@ -32,7 +37,10 @@ pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> 
     }
     let deadline = seconds("--deadline", &arguments.deadline)?;
     let setup = Setup::prepare(target, &arguments.connection).await?;
-    let check = Check::new(setup.config.clone()).with_deadline(deadline);
+    let mut check = Check::new(setup.config.clone()).with_deadline(deadline);
+    if let Some(name) = sender.name {
+        check = check.with_from_name(name);
+    }
     let report = match prepare(&arguments, check) {
         Ok(check) if arguments.json => check.start().report().await,
         Ok(check) => show(check.start()).await,

@@ -5,7 +5,7 @@ use std::io;
 
 use super::report::{Overall, Report, ServerFacts, verdict_stage};
 use super::terminal::{self, Ink, Tint};
-use crate::check::milliseconds;
+use crate::check::step::milliseconds;
 use crate::error::{Error, Party};
 use crate::proto::session::{TlsSession, Verification};
 use crate::proto::transaction::Verdict;

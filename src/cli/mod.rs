@@ -3,8 +3,7 @@
 //! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what
 //! can be written), `settings` (the file beneath them), `server` and `connection` (from options to a
 //! client's configuration), `input` (the messages), `courier` (carries them), `trace` (the dialogue),
-//! `report` (JSON) and `human` (text),
-//! `exit` (codes). No protocol decision is made here.
+//! `report` (JSON) and `human` (text), `exit` (codes). No protocol decision is made here.
 
 mod args;
 mod check;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
-use crate::check::{Problem, Server, milliseconds};
+use crate::check::step::milliseconds;
+use crate::check::{Problem, Server};
 use crate::error::{Category, Error, Stage};
 use crate::net::config::ClientConfig;
 use crate::proto::Stats;

@@ -20,6 +20,7 @@
 mod candidate;
 mod discovery;
 mod records;
+mod trial;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::trial::Trial;
 use crate::error::{Category, Error, Party, Stage};
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
@@ -41,6 +41,7 @@ pub use records::{Records, RecordsFuture, Service};
 
 use candidate::{guesses, is_absent, label, of_provider, of_services};
 use records::SystemRecords;
+use trial::Trial;
 
 /// A search for settings that is to be made.
 pub struct Discover {

@@ -1,5 +1,4 @@
-//! A connection that only shows whether settings work: as far as EHLO, with nobody to log in and no
-//! mail.
+//! A connection that shows whether settings work, and of what server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +6,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::recorder::Recorder;
-use super::server::Server;
-use super::step::Step;
+use super::super::recorder::Recorder;
+use super::super::search::bare;
+use super::super::server::Server;
+use super::super::step::Step;
 use crate::error::Error;
 use crate::net::client::Client;
 use crate::net::config::ClientConfig;
-use crate::proto::config::Login;
 use crate::providers::Endpoint;
 
 /// What a trial has found.
@@ -50,20 +49,4 @@ impl Trial {
             offers_login: session.extensions().offers("AUTH"),
         })
     }
-}
-
-fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration) -> ClientConfig {
-    let mut config = config.clone().with_port(endpoint.port);
-    // A name that was to be in the certificate of one host is not for another.
-    if config.host != endpoint.host {
-        config.certificate_name = None;
-        config.host.clone_from(&endpoint.host);
-    }
-    config.session.security = endpoint.encryption.into();
-    config.session.login = Login::Nobody;
-    config.session.timeouts = config.session.timeouts.capped(longest);
-    config.connect_timeout = config.connect_timeout.min(longest);
-    config.credentials = None;
-    config.watcher = None;
-    config
 }
