@@ -424,7 +424,7 @@ Faults:
   banner=imap | pop3 | http | ssh | ftp | tls
   certificate=expired | not-yet-valid | wrong-name | self-signed | unknown-issuer |
               incomplete-chain
-  tls=1.2 | old | no-cipher | unknown-name | garbage | client-certificate
+  tls=old | no-cipher | unknown-name | garbage | client-certificate
 
 Examples:
   ehlo sandbox

@@ -6,6 +6,7 @@ use super::args::{ConnectionArguments, Encryption, TlsArguments};
 use super::failure::Failure;
 use super::server::Secret;
 use super::terminal;
+use crate::net::Trust;
 use crate::proto::config::PlaintextAuth;
 use crate::providers;
 use crate::settings::{Account, Field, RemarkKind, Settings};
@@ -153,8 +154,12 @@ fn fill_in(connection: &mut ConnectionArguments, settings: &Settings, account: &
     } = connection;
     if server.server.is_none() {
         server.host = Some(account.host().to_owned());
-        if server.encryption != Some(Encryption::Opportunistic) {
+        let is_opportunistic = server.encryption == Some(Encryption::Opportunistic);
+        // Where neither names a port, it is the one that goes with the option.
+        if !(is_opportunistic && settings.port.trim().is_empty()) {
             server.port = Some(account.port());
+        }
+        if !is_opportunistic {
             server.encryption = Some(match account.encryption() {
                 providers::Encryption::StartTls => Encryption::Starttls,
                 providers::Encryption::Tls => Encryption::Tls,
@@ -175,7 +180,6 @@ fn fill_in(connection: &mut ConnectionArguments, settings: &Settings, account: &
 }
 
 fn fill_in_trust(tls: &mut TlsArguments, account: &Account) {
-    use crate::net::Trust;
     match account.trust() {
         Trust::Off => tls.validate_certificate = Some(false),
         Trust::Pinned(fingerprint) => {

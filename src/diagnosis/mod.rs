@@ -85,16 +85,18 @@ impl Diagnosis {
         let facts = Facts::of(error, situation);
         let by_rules = rules::kind(&facts);
         // Whether a message has arrived matters more than what anybody said.
-        let known = known_reply(error, situation).filter(|_| by_rules != Kind::InDoubt);
-        let kind = known
-            .and_then(|known| by_provider(&known.kind))
-            .unwrap_or(by_rules);
+        let known = Known::of(error, situation).filter(|_| by_rules != Kind::InDoubt);
+        let kind = known.as_ref().and_then(Known::kind).unwrap_or(by_rules);
         let texts = Texts::of(kind);
         let mut causes = texts.causes(&facts);
         let mut advice = texts.advice(&facts);
-        if let Some(known) = known {
-            causes.insert(0, known.meaning.clone());
-            advice.insert(0, known.advice.clone());
+        match known {
+            Some(Known::OfMany(reply)) if kind == by_rules => advice.push(reply.advice.clone()),
+            Some(Known::Own(reply) | Known::OfMany(reply)) => {
+                causes.insert(0, reply.meaning.clone());
+                advice.insert(0, reply.advice.clone());
+            }
+            None => {}
         }
         Self {
             kind,
@@ -140,19 +142,33 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// What the provider is known to mean by the reply. The words of one provider say nothing of another's.
-fn known_reply(error: &Error, situation: &Situation) -> Option<&'static KnownReply> {
-    let reply = error.reply()?;
-    match situation.provider() {
-        Some(provider) => provider.explain(reply),
-        None => providers::explain(reply),
-    }
+/// A reply whose meaning providers' data knows.
+enum Known {
+    /// The provider's own: it knows best.
+    Own(&'static KnownReply),
+    /// One that servers of many makes give. The rules know such replies too, and more of the
+    /// situation.
+    OfMany(&'static KnownReply),
 }
 
-/// The kind that providers' data means by its own, coarser one.
-fn by_provider(kind: &str) -> Option<Kind> {
-    let means = MEANS.iter().find(|(name, _)| *name == kind);
-    means.map(|(_, kind)| *kind)
+impl Known {
+    fn of(error: &Error, situation: &Situation) -> Option<Self> {
+        let reply = error.reply().filter(|reply| !reply.is_positive())?;
+        let own = situation
+            .provider()
+            .and_then(|provider| provider.replies.iter().find(|known| known.fits(reply)));
+        match own {
+            Some(own) => Some(Self::Own(own)),
+            None => providers::explain(reply).map(Self::OfMany),
+        }
+    }
+
+    /// What the data's own, coarser kind is here.
+    fn kind(&self) -> Option<Kind> {
+        let (Self::Own(reply) | Self::OfMany(reply)) = self;
+        let means = MEANS.iter().find(|(name, _)| *name == reply.kind);
+        means.map(|(_, kind)| *kind)
+    }
 }
 
 /// What was seen, with the server's own words.
@@ -471,7 +487,7 @@ mod tests {
     #[test]
     fn every_kind_of_the_providers_data_is_known() {
         for kind in KnownReply::KINDS {
-            assert!(by_provider(kind).is_some(), "{kind}");
+            assert!(MEANS.iter().any(|(name, _)| *name == kind), "{kind}");
         }
     }
 }

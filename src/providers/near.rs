@@ -56,7 +56,9 @@ fn slips(typed: &str, known: &str) -> Option<usize> {
         let distance = osa_distance(a, b);
         match index.checked_sub(main) {
             _ if distance == 0 => true,
-            None => distance <= 2 && b.len() > 2 && !differ_by_digits(a, b),
+            // The name of a service, such as `smtp`, or of a machine.
+            None if index == 0 => distance <= room(b) && !differ_by_digits(a, b),
+            None => distance <= room(b) && begin_alike(a, b) && !differ_by_digits(a, b),
             Some(0) => distance <= room(b) && begin_alike(a, b),
             // Two letters are a country: another one is another provider.
             Some(_) => distance == 1 && !(a.len() == 2 && b.len() == 2),

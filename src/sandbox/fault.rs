@@ -40,7 +40,7 @@ use super::tls_fault::{CertificateFault, TlsFault};
 /// protocol = "imap" / "pop3" / "http" / "ssh" / "ftp" / "tls"
 /// problem = "expired" / "not-yet-valid" / "wrong-name" / "self-signed" / "unknown-issuer"
 ///         / "incomplete-chain"
-/// manner  = "1.2" / "old" / "no-cipher" / "unknown-name" / "garbage" / "client-certificate"
+/// manner  = "old" / "no-cipher" / "unknown-name" / "garbage" / "client-certificate"
 /// ```
 ///
 /// An address goes with `mail`, `rcpt` and, for LMTP, `body` only. In an argument `\r`, `\n`, `\0`, `\xNN` and `\\` are
@@ -527,7 +527,6 @@ mod tests {
                 "tls=client-certificate",
                 Fault::tls(TlsFault::ClientCertificate),
             ),
-            ("tls=1.2", Fault::tls(TlsFault::Only12)),
             ("starttls-masked", Fault::quirk(Quirk::StartTlsMasked)),
             (
                 "banner=ssh",
@@ -566,7 +565,7 @@ mod tests {
             ("banner=smtp", "there are imap, pop3"),
             ("banner", "there are imap, pop3"),
             ("certificate=bad", "there are expired, not-yet-valid"),
-            ("tls", "there are 1.2, old"),
+            ("tls", "there are old, no-cipher"),
         ];
         for (text, expected) in cases {
             let error = text.parse::<Fault>().unwrap_err().to_string();

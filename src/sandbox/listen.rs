@@ -111,7 +111,12 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, &options.faults, asks)?;
+        let identity = Identity::make(
+            &options.certificate,
+            options.tls_versions,
+            &options.faults,
+            asks,
+        )?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         #[cfg(unix)]
@@ -373,7 +378,8 @@ impl Connection<'_> {
     }
 
     /// Answers the client's hello with these octets, and closes.
-    async fn say_instead<S: Socket>(&mut self, mut stream: S, octets: &[u8]) -> io::Result<()> {
+    async fn say_instead<S: Socket>(&mut self, stream: S, octets: &[u8]) -> io::Result<()> {
+        let mut stream = stream;
         if stream.read(&mut self.buffer).await? > 0 {
             stream.write_all(octets).await?;
         }
@@ -382,7 +388,8 @@ impl Connection<'_> {
         Ok(())
     }
 
-    async fn finish<S: Socket>(&mut self, mut stream: S, end: End) -> io::Result<()> {
+    async fn finish<S: Socket>(&mut self, stream: S, end: End) -> io::Result<()> {
+        let mut stream = stream;
         match end {
             End::Truncate => {
                 stream.shutdown().await?;

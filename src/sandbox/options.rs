@@ -34,6 +34,8 @@ pub struct Options {
     pub tls: TlsMode,
     /// The certificate that is made when the sandbox starts.
     pub certificate: CertificateOptions,
+    /// The versions of TLS that it speaks.
+    pub tls_versions: TlsVersions,
     /// Whether clients may or must log in.
     pub auth: Auth,
     /// Whether they may do so outside TLS. By default not, as RFC 4954 §4 wants it.
@@ -83,6 +85,7 @@ impl Default for Options {
             protocol: Protocol::Smtp,
             tls: TlsMode::StartTls,
             certificate: CertificateOptions::default(),
+            tls_versions: TlsVersions::default(),
             auth: Auth::Optional,
             clear_auth: ClearAuth::Refused,
             mechanisms: vec![Mechanism::Plain, Mechanism::Login],
@@ -148,6 +151,12 @@ impl Options {
     /// With a certificate like this.
     pub fn with_certificate(mut self, certificate: CertificateOptions) -> Self {
         self.certificate = certificate;
+        self
+    }
+
+    /// With these versions of TLS.
+    pub fn with_tls_versions(mut self, versions: TlsVersions) -> Self {
+        self.tls_versions = versions;
         self
     }
 
@@ -438,6 +447,17 @@ pub enum LineEnds {
     OrLf,
     /// CRLF, and CR alone.
     OrCr,
+}
+
+/// The versions of TLS that the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersions {
+    /// 1.2 and 1.3, as the client likes.
+    #[default]
+    All,
+    /// 1.2 alone.
+    Tls12,
 }
 
 /// The certificate that is made when a sandbox starts.

@@ -12,14 +12,16 @@ use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::{ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
-use tokio_rustls::rustls::{SupportedProtocolVersion, version};
+use tokio_rustls::rustls::{
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    version,
+};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::fault::{Fault, Kind};
 use super::login::TlsFacts;
-use super::options::{CertificateOptions, Validity};
+use super::options::{CertificateOptions, TlsVersions, Validity};
 use super::tls_fault::{CertificateFault, TlsFault};
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
@@ -94,6 +96,7 @@ impl fmt::Debug for ClientCertificate {
 impl Identity {
     pub(super) fn make(
         options: &CertificateOptions,
+        versions: TlsVersions,
         faults: &[Fault],
         clients: ClientCertificates,
     ) -> io::Result<Self> {
@@ -108,13 +111,13 @@ impl Identity {
             Some(TlsFault::ClientCertificate) => ClientCertificates::Demanded,
             Some(_) | None => clients,
         };
-        let versions: &[&SupportedProtocolVersion] = match manner {
-            Some(TlsFault::Only12) => &[&version::TLS12],
-            Some(_) | None => &[&version::TLS13, &version::TLS12],
-        };
         let verifier = clients.verifier(&provider, made.authority)?;
+        let spoken: &[&SupportedProtocolVersion] = match versions {
+            TlsVersions::All => &[&version::TLS13, &version::TLS12],
+            TlsVersions::Tls12 => &[&version::TLS12],
+        };
         let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
+            .with_protocol_versions(spoken)
             .and_then(|builder| {
                 builder
                     .with_client_cert_verifier(verifier)

@@ -47,8 +47,6 @@ impl CertificateFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// TLS 1.2 is the newest version that it speaks.
-    Only12,
     /// It answers as a server that speaks no version above TLS 1.1.
     Old,
     /// It answers as a server that has no cipher suite in common with the client.
@@ -62,8 +60,7 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Only12,
+    pub(super) const ALL: [Self; 5] = [
         Self::Old,
         Self::NoCipher,
         Self::UnknownName,
@@ -74,7 +71,6 @@ impl TlsFault {
     /// The fault's name, as behind `tls=`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Only12 => "1.2",
             Self::Old => "old",
             Self::NoCipher => "no-cipher",
             Self::UnknownName => "unknown-name",
@@ -91,7 +87,7 @@ impl TlsFault {
             Self::NoCipher => Some(b"\x15\x03\x03\x00\x02\x02\x28"),
             Self::UnknownName => Some(b"\x15\x03\x03\x00\x02\x02\x70"),
             Self::Garbage => Some(b"\x00\xff\xfe\x80 this is no handshake\r\n"),
-            Self::Only12 | Self::ClientCertificate => None,
+            Self::ClientCertificate => None,
         }
     }
 }

@@ -120,6 +120,10 @@ async fn options_go_before_the_file_field_by_field() {
     assert_eq!(run.code, 77, "{}", run.all());
     let run = send(&server, &file, &["--password-env", "EHLO_TEST_PASSWORD"]).await;
     assert_eq!(run.code, 0, "{}", run.all());
+
+    let file = server.file("settings", server.settings().to_string());
+    let run = send(&server, &file, &["--encryption", "opportunistic"]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
 }
 
 #[tokio::test]

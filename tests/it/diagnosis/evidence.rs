@@ -99,11 +99,10 @@ async fn a_name_and_every_attempt_to_connect_are_told() {
     }
 }
 
-/// The sandbox's TLS of one version only is good TLS.
 #[tokio::test]
 async fn what_the_server_has_said_of_itself_is_in_the_error() {
     let fault = "reply@auth=535 5.7.8 no";
-    let visit = visit(&["--fault", "tls=1.2", "--fault", fault], &[]).await;
+    let visit = visit(&["--fault", fault], &[]).await;
     let progress = visit.error.progress();
     let greeting = progress.greeting.as_ref().expect("a greeting");
     assert!(greeting.text().contains("sandbox"), "{greeting}");

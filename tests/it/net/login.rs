@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use ehlo::net::{CredentialSource, CredentialsFuture, TlsOptions, Trust};
 use ehlo::proto::{ChannelBinding, Config, Login, MechanismName, PlaintextAuth};
-use ehlo::sandbox::{
-    Auth, ClearAuth, Fault, Mechanism, Options, Quirk, Sandbox, TlsFault, TlsMode,
-};
+use ehlo::sandbox::{Auth, ClearAuth, Mechanism, Options, Quirk, Sandbox, TlsMode, TlsVersions};
 use ehlo::{Category, Client, ClientConfig, Credentials, Error, Reply, Security, Stage};
 
 use super::{hello, to};
@@ -134,7 +132,7 @@ async fn the_strongest_mechanism_for_the_credentials_is_used() {
 #[tokio::test]
 async fn a_log_in_is_bound_to_the_certificate_where_tls_is_too_old_for_more() {
     let plus = options(&[Mechanism::ScramSha256Plus]);
-    let sandbox = start(plus.with_fault(Fault::tls(TlsFault::Only12))).await;
+    let sandbox = start(plus.with_tls_versions(TlsVersions::Tls12)).await;
     let config = config(&sandbox, Login::With(password()));
     let client = Client::connect(config.clone()).await.expect("it logs in");
     let session = client.session();

@@ -276,6 +276,7 @@ fn a_slip_of_the_keyboard_or_another_service_leads_to_the_host_that_was_meant() 
         ("smtp.yahoo.com", "smtp.mail.yahoo.com"),
         ("smtp.icloud.com", "smtp.mail.me.com"),
         ("outlook.office365.com", "smtp.office365.com"),
+        ("smtp.zhoo.com.au", "smtp.zoho.com.au"),
         ("imap.gmx.net", "mail.gmx.net"),
         ("imap.ionos.de", "smtp.ionos.de"),
     ] {
@@ -294,6 +295,9 @@ fn hosts_in_their_own_right_are_not_taken_for_slips() {
         "smtp.mail.de",
         "smtp.zoho.sa",
         "smtp.zoho.de",
+        "smtp.coho.com.au",
+        "smtp.163.net",
+        "smtp.164.com",
         "smtp.mail.com",
         "smtp.mail.ru",
         "mail.gmx.com",
