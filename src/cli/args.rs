@@ -21,6 +21,9 @@ pub(crate) enum Command {
     /// Send messages to a server
     #[command(after_help = SEND_EXAMPLES)]
     Send(Box<SendArguments>),
+    /// Go through every step of a connection, and say what is wrong
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<CheckArguments>),
     /// Run a server that accepts mail, shows it, and misbehaves when told to
     #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox(Box<SandboxArguments>),
@@ -37,6 +40,33 @@ pub(crate) struct SendArguments {
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
     /// Print one JSON document (one a line for several messages) instead of text
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    /// Address that is to send [default: the user name, if it is an address]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    pub(crate) from: Option<String>,
+    /// Send a test mail to this address
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    pub(crate) send_to: Option<String>,
+    /// Longest time for everything, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "30",
+        help_heading = "Check"
+    )]
+    pub(crate) deadline: String,
+    /// Find settings that work, for an address or a domain; nobody logs in, and nothing is sent
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    #[arg(conflicts_with_all = ["server", "host", "settings", "username", "password", "from", "send_to"])]
+    pub(crate) discover: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+    /// Print one JSON document instead of text
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }
@@ -336,7 +366,7 @@ const TOP_EXAMPLES: &str = "\
 Try it, with nothing else installed:
   ehlo send --server sandbox:
 
-'ehlo send --help' and 'ehlo sandbox --help' show all options, with examples.";
+'ehlo send --help', 'ehlo check --help' and 'ehlo sandbox --help' show all options, with examples.";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -363,6 +393,23 @@ Exit status:
   69  no connection                 75  failed for now, or in doubt: see the output
   76  protocol or TLS error         77  not logged in
   78  a settings file cannot be used";
+
+const CHECK_EXAMPLES: &str = "\
+Nothing is sent to anybody without --send-to: the last step is MAIL, taken back by RSET.
+
+Examples:
+  See what it looks like, on the built-in server:
+    ehlo check --server sandbox:
+  An account, up to the question whether its address may send:
+    ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org
+  Settings, where only the address is known:
+    ehlo check --discover jo@example.org
+  An account and a test mail:
+    ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --send-to ann@example.com
+
+Exit status: 0 if every step came to a good end, else as of 'ehlo send'.";
 
 const SANDBOX_EXAMPLES: &str = "\
 Faults:

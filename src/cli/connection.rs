@@ -433,7 +433,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::unreadable(path, &error))
 }
 
-fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
+pub(crate) fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
     let wrong = || Failure::usage(format!("{option} takes seconds above 0, such as 30 or 2.5"));
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     match Duration::try_from_secs_f64(seconds) {

@@ -383,7 +383,7 @@ impl<'a> Courier<'a> {
             () = self.interrupt.wait() => return Err(interrupt::stopped(Stage::Connect)),
             connecting = dialling => connecting?,
         };
-        self.server.address = connecting.peer_addr();
+        self.server.place.address = connecting.peer_addr();
         let client = tokio::select! {
             biased;
             () = self.interrupt.wait() => {
@@ -544,7 +544,7 @@ fn unsent(recipients: usize, error: &Error) -> Outcome {
 ///
 /// # Errors
 /// Options that no connection can be made with: there is nothing to report of a server.
-fn possible(error: &Error) -> Result<(), Failure> {
+pub(crate) fn possible(error: &Error) -> Result<(), Failure> {
     let not_tried = matches!(error.stage(), Stage::Resolve | Stage::Connect);
     match error.category() == Category::Usage && not_tried {
         true => Err(Failure::usage(error.message())),

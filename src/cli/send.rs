@@ -124,7 +124,7 @@ async fn prepare(
     Ok((wishes.of_message(envelope), inputs))
 }
 
-fn mailbox(stage: Stage, text: &str) -> Result<Mailbox, Failure> {
+pub(crate) fn mailbox(stage: Stage, text: &str) -> Result<Mailbox, Failure> {
     text.parse::<Mailbox>().map_err(|error| {
         Failure::data(
             stage,

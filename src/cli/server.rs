@@ -51,6 +51,18 @@ impl fmt::Debug for Secret {
 }
 
 impl Target {
+    /// A host of which nothing else is known.
+    pub(crate) fn of_host(host: &str) -> Self {
+        Self::Host(Server {
+            host: host.to_owned(),
+            port: Security::StartTls.default_port(),
+            security: Security::StartTls,
+            protocol: Protocol::Smtp,
+            username: None,
+            password: None,
+        })
+    }
+
     /// The target of these options.
     ///
     /// No error shows a URL: it may hold a password.

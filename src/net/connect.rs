@@ -14,6 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::config::ClientConfig;
+use super::milestone::Milestone;
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::resolve::{resolve, timed_out};
@@ -23,6 +24,7 @@ use crate::proto::evidence::{Attempt, Evidence};
 
 /// A TCP connection to be made: to a server, or to a proxy on the way to one.
 pub(super) struct Dial<'a> {
+    config: &'a ClientConfig,
     host: &'a str,
     port: u16,
     role: Role,
@@ -72,6 +74,7 @@ impl Role {
 impl<'a> Dial<'a> {
     pub(super) fn to_server(config: &'a ClientConfig, deadline: Instant) -> Self {
         Self {
+            config,
             host: &config.host,
             port: config.port,
             role: Role::Server(config.session.security),
@@ -106,7 +109,11 @@ impl<'a> Dial<'a> {
             Role::Server(_) => error,
             Role::Proxy => unknown_proxy(&error),
         })?;
-        self.policy.permit(self.host, resolved).map(interleave)
+        let addresses = interleave(self.policy.permit(self.host, resolved)?);
+        if let Role::Server(_) = self.role {
+            self.config.reached(Milestone::Resolved(&addresses));
+        }
+        Ok(addresses)
     }
 
     /// Resolves the host and connects. TCP_NODELAY is set before the first octet: a message must not

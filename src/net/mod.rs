@@ -24,6 +24,7 @@ mod driver;
 mod failed;
 #[cfg(feature = "tls")]
 mod handshake;
+mod milestone;
 mod policy;
 pub(crate) mod proxy;
 mod resolve;
@@ -46,6 +47,7 @@ use handshake as secure;
 pub use client::Connecting;
 pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
+pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
 pub use proxy::{Proxy, ProxyError};
 pub use route::Route;

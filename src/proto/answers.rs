@@ -76,7 +76,7 @@ impl Pipeline {
         match reply.code().class() {
             Class::Completed => {
                 self.welcome = Welcome::Sure;
-                transaction.was_opened();
+                transaction.sender_accepted(&reply);
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),

@@ -188,7 +188,9 @@ impl Connection {
         body: Body,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        let no_recipients = envelope.recipients().is_empty();
+        let no_recipients = no_recipients.then_some(SubmitProblem::NoRecipients);
+        if let Some(problem) = self.problem().or(no_recipients) {
             return Err(SubmitError::new(problem, envelope, Some(body)));
         }
         let id = self.pipeline.submit(envelope, body);
@@ -196,16 +198,17 @@ impl Connection {
         Ok(id)
     }
 
-    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content.
+    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content. An
+    /// envelope without recipients asks for the sender alone, and gets one verdict.
     ///
     /// # Errors
-    /// As for [`Self::submit`].
+    /// A connection that has ended or was told to. The envelope is handed back.
     pub fn probe(
         &mut self,
         envelope: Envelope,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        if let Some(problem) = self.problem() {
             return Err(SubmitError::new(problem, envelope, None));
         }
         let id = self.pipeline.probe(envelope);
@@ -513,16 +516,13 @@ impl Connection {
         }
     }
 
-    fn problem(&self, envelope: &Envelope) -> Option<SubmitProblem> {
+    fn problem(&self) -> Option<SubmitProblem> {
         match (&self.phase, self.pipeline.quit) {
             (Phase::Closed(error) | Phase::Ending(error), _) => {
                 Some(SubmitProblem::Closed(error.clone()))
             }
             (Phase::Handshake(_) | Phase::Ready, Quit::Wanted | Quit::Sent) => {
                 Some(SubmitProblem::Closed(fault::told_to_quit(self.stage())))
-            }
-            (Phase::Handshake(_) | Phase::Ready, Quit::No) if envelope.recipients().is_empty() => {
-                Some(SubmitProblem::NoRecipients)
             }
             (Phase::Handshake(_) | Phase::Ready, Quit::No) => None,
         }

@@ -108,7 +108,9 @@ impl Transaction {
         let Some(index) = waiting.map(|ahead| index + ahead) else {
             return Step::Commit;
         };
-        let recipient = &self.envelope.recipients()[index];
+        let Some(recipient) = self.envelope.recipients().get(index) else {
+            return Step::Commit;
+        };
         let command = Command::Rcpt(recipient.mailbox(), recipient.params());
         link.command(command, Expect::Rcpt(self.id, index), now);
         self.outstanding += 1;
@@ -149,9 +151,10 @@ impl Transaction {
             if !matches!(self.slots[place], Slot::Waiting) {
                 continue;
             }
-            match used.may_name(&self.envelope.recipients()[place], limits) {
-                true => left += 1,
-                false => {
+            match self.envelope.recipients().get(place) {
+                Some(recipient) if used.may_name(recipient, limits) => left += 1,
+                None => left += 1,
+                Some(_) => {
                     self.leave_out(place, &preflight::no_more_domains(place, limits), link);
                 }
             }
@@ -329,6 +332,14 @@ impl Transaction {
         self.fate = Fate::Restart;
         if matches!(self.step, Step::Recipients(_) | Step::Commit) {
             self.step = Step::Restarting;
+        }
+    }
+
+    /// MAIL was accepted: for a probe without recipients that is the verdict.
+    pub(super) fn sender_accepted(&mut self, reply: &Reply) {
+        self.was_opened();
+        if self.envelope.recipients().is_empty() {
+            self.accept(reply);
         }
     }
 

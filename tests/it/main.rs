@@ -2,6 +2,8 @@
 
 mod architecture;
 mod bench;
+#[cfg(all(feature = "diagnosis", feature = "sandbox"))]
+mod check;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(all(feature = "sandbox", feature = "diagnosis"))]
