@@ -99,6 +99,8 @@ impl Source {
             Self::Tls465 => at_port(465, Encryption::Tls),
             Self::StartTls587 => at_port(587, Encryption::StartTls),
             Self::CertificateName => at_host(facts.word("certified")?),
+            // A certificate made by something in between is nobody's to be pinned.
+            Self::Pin if facts.meet("inspected") => return None,
             Self::Pin => Suggestion {
                 certificate_sha256: Some(facts.word("fingerprint")?.to_owned()),
                 ..now.clone()
