@@ -28,6 +28,10 @@ use crate::proto::session::{TransportError, TransportErrorKind};
 /// Drives one connection until it is over; it resolves when the stream is closed.
 ///
 /// Dropping it ends the connection: whatever is not finished gets its verdict at once.
+///
+/// A poll takes microseconds, but for one of a log-in by SCRAM: that counts as many iterations as the
+/// server asks for ([`Limits::scram_iterations`](crate::proto::Limits::scram_iterations)), with the
+/// connection locked.
 #[must_use = "a connection does nothing unless its driver is polled"]
 pub struct Driver<S> {
     shared: Arc<Shared>,

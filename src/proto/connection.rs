@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::command::Command;
 use super::config::{Config, Context};
-use super::dialogue::Observer;
+use super::dialogue::{Dialogue, Observer};
 use super::event::{Event, Stats};
 use super::fault;
 use super::framing::Framing;
@@ -323,16 +323,16 @@ impl Connection {
             self.unasked(reply, now);
             return;
         };
-        // A challenge is shown to nobody, and must reach the mechanism as it came: a short secret
-        // could well be a part of it.
-        let (reply, shown) = match handshake::shown(&reply, head) {
-            Some(shown) if reply.code().number() == 334 && self.link.head_is_sent() => {
-                (reply, Some(shown))
-            }
-            Some(shown) => (shown, None),
-            None => (self.link.dialogue.mask(reply), None),
+        let shown = match handshake::is_challenge(&reply, head) {
+            true => Dialogue::mask_all(&reply),
+            false => self.link.dialogue.mask(reply.clone()),
         };
-        self.link.replied(shown.as_ref().unwrap_or(&reply), now);
+        self.link.replied(&shown, now);
+        // What a mechanism reads must reach it as it came: a short secret could well be a part of it.
+        let reply = match handshake::is_for_mechanism(&reply, head) && self.link.head_is_sent() {
+            true => reply,
+            false => shown,
+        };
         // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
         if head == Expect::Quit {
             self.close(self.ending(), now);

@@ -258,9 +258,10 @@ impl Pipeline {
                 transaction.step = Step::Ended;
                 Flow::Continue
             }
-            // It was to begin again: it does not.
+            // It was to begin again: it does not. If the server takes it all the same, that is a
+            // doubt, so nothing is decided before its last reply.
             (Fate::Restart, _) => {
-                transaction.decide(&error);
+                transaction.fate = Fate::Cancelled(error);
                 transaction.stop_envelope();
                 self.restarting -= 1;
                 Flow::Continue
@@ -311,11 +312,12 @@ impl Pipeline {
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
             // One that is to begin again may have been taken all the same, if somebody was accepted.
+            // So may what was cancelled while it waited for that: only by BDAT is the end sent so early.
+            let may_have_taken = transaction.accepted > 0 || transaction.unanswered > 0;
             let may_be_sent = match (&transaction.fate, &transaction.step) {
                 (Fate::Open, Step::Ended) => true,
-                (Fate::Restart, Step::Ended) => {
-                    transaction.accepted > 0 || transaction.unanswered > 0
-                }
+                (Fate::Restart, Step::Ended) => may_have_taken,
+                (Fate::Cancelled(_), Step::Ended) => may_have_taken && transaction.way == Way::Bdat,
                 (Fate::Open | Fate::Restart | Fate::Decided | Fate::Cancelled(_), _) => false,
             };
             let sent = may_be_sent && link.body_is_sent(transaction.id);

@@ -79,6 +79,7 @@ mod login;
 mod options;
 mod parameters;
 mod plan;
+mod quota;
 mod received;
 pub mod script;
 mod session;

@@ -46,6 +46,9 @@ pub struct Options {
     /// How many recipients a message may have before RCPT gets 452. By default there is no limit.
     /// Told beforehand where [`Extension::Limits`] is on offer.
     pub recipient_limit: Option<usize>,
+    /// How many domains the recipients of a connection may have before RCPT gets 452. By default
+    /// there is no limit. Told beforehand where [`Extension::Limits`] is on offer.
+    pub domain_limit: Option<usize>,
     /// How many MAIL commands a connection may have before it gets 421 and ends. By default there is
     /// no limit. Told beforehand where [`Extension::Limits`] is on offer.
     pub message_limit: Option<usize>,
@@ -91,6 +94,7 @@ impl Default for Options {
             ],
             size_limit: 64 << 20,
             recipient_limit: None,
+            domain_limit: None,
             message_limit: None,
             longest_hold: 30 * 24 * 60 * 60,
             line_limit: 2_048,
@@ -185,6 +189,12 @@ impl Options {
     /// With so many recipients a message at most.
     pub fn with_recipient_limit(mut self, recipients: usize) -> Self {
         self.recipient_limit = Some(recipients);
+        self
+    }
+
+    /// With recipients of so many domains a connection at most.
+    pub fn with_domain_limit(mut self, domains: usize) -> Self {
+        self.domain_limit = Some(domains);
         self
     }
 
