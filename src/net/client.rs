@@ -264,6 +264,11 @@ impl Client {
         poll_fn(|cx| self.owner.shared.lock().poll_closed(cx)).await
     }
 
+    /// Messages that the server has answered, one way or the other.
+    pub(super) fn answered(&self) -> u64 {
+        self.owner.shared.lock().answered()
+    }
+
     /// Whether it still takes messages: nobody has ended it, and nobody is about to.
     pub(super) fn is_open(&self) -> bool {
         let state = self.owner.shared.lock();

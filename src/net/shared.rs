@@ -36,6 +36,8 @@ pub(super) struct State {
     unfinished: usize,
     /// Transactions submitted so far.
     submitted: u64,
+    /// Those of them that the server has answered.
+    answered: u64,
     /// How many of them were there when the caller last withdrew all.
     withdrawn: u64,
     /// Unfinished transactions whose body is streamed.
@@ -106,6 +108,7 @@ impl Shared {
                 slots: VecDeque::new(),
                 unfinished: 0,
                 submitted: 0,
+                answered: 0,
                 withdrawn: 0,
                 streamed: 0,
                 mourners: Vec::new(),
@@ -218,6 +221,11 @@ impl State {
         self.submitted
     }
 
+    /// Transactions that the server has answered, one way or the other, and not by closing.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// Whether a message that was begun when so many were submitted may take one transaction more.
     pub(super) fn may_go_on(&self, begun: u64) -> bool {
         match self.life {
@@ -304,6 +312,7 @@ impl State {
         };
         let slot = &mut self.slots[index];
         self.unfinished = self.unfinished.saturating_sub(1);
+        self.answered += u64::from(verdicts.iter().any(is_answer));
         if slot.kind == Kind::Streamed {
             self.streamed = self.streamed.saturating_sub(1);
         }
@@ -444,6 +453,16 @@ fn submit_error(problem: SubmitProblem) -> Error {
             "the envelope has no recipient",
         ),
         SubmitProblem::Closed(error) => error,
+    }
+}
+
+/// Whether the server has had its say on the message: to close the session (RFC 5321 §3.8) says
+/// nothing of it.
+fn is_answer(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Accepted(_) | Verdict::Deferred(_) => true,
+        Verdict::Refused { reply, .. } => reply.code().number() != 421,
+        Verdict::NotSent(_) | Verdict::InDoubt(_) => false,
     }
 }
 

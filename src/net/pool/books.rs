@@ -13,16 +13,16 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use super::desk::{Desk, Growth, Server, Todo, Waiting, unattended};
+use super::desk::{Cargo, Desk, Growth, Server, Todo, Waiting, unattended};
 use super::errand::Passage;
 use super::keeper::{self, Place};
-use super::line::{Ending, Fare, Line, Phase};
+use super::line::{Ending, Fare, Line, Phase, Wants};
 use super::options::{PoolOptions, PoolStats};
 use crate::error::{Category, Error, Party};
 use crate::net::client::Client;
 use crate::net::config::ClientConfig;
 use crate::net::shared::now;
-use crate::proto::transaction::{Body, Envelope};
+use crate::proto::transaction::Body;
 
 /// The books of a pool.
 pub(super) struct Books {
@@ -174,12 +174,10 @@ impl Books {
     pub(super) fn ready(self: &Arc<Self>, place: &Place, client: Client) {
         self.change(|state, todo| {
             state.opened += 1;
-            if let Some(desk) = state.desks.get_mut(&place.server().number) {
-                desk.resting_until = None;
-                let line = desk.line(place.line());
-                if let Some(line) = line {
-                    line.ready(client, self.options.messages_per_connection);
-                }
+            if let Some(desk) = state.desks.get_mut(&place.server().number)
+                && let Some(line) = desk.line(place.line())
+            {
+                line.ready(client, self.options.messages_per_connection);
             }
             self.serve(state, place.server().number, todo);
             self.make_room(state);
@@ -250,22 +248,27 @@ impl Books {
         };
         let now = now();
         let ceiling = self.options.connections.max(1);
-        while let Some(first) = desk.waiting.first_entry() {
-            if first.get().reply.is_closed() {
-                desk.demand -= first.remove().demand;
+        let mut next = 0;
+        while let Some((&message, waiting)) = desk.waiting.range(next..).next() {
+            next = message + 1;
+            if waiting.reply.is_closed() {
+                desk.take(message);
                 continue;
             }
+            let wants = waiting.cargo.wants;
             let growth = desk.growth(&self.options, state.connections < ceiling, now);
-            let Some(index) = desk.choose(&self.options, growth) else {
+            let Some(index) = desk.choose(wants, &self.options, growth) else {
+                match wants {
+                    // Who needs a new connection keeps nobody from the others.
+                    Wants::Fresh => continue,
+                    Wants::Any => break,
+                }
+            };
+            let Some(Waiting { cargo, reply }) = desk.take(message) else {
                 break;
             };
-            let Some((_, waiting)) = desk.waiting.pop_first() else {
-                break;
-            };
-            desk.demand -= waiting.demand;
-            let line = &mut desk.lines[index];
-            if let Ok(passage) = self.embark(number, line, waiting.envelope, waiting.body) {
-                todo.board.push((waiting.reply, passage));
+            if let Some(place) = self.seat(number, &mut desk.lines[index], &cargo.body) {
+                todo.board.push((reply, cargo.set_out(place)));
             }
         }
         let share = self.options.share.max(1);
@@ -280,25 +283,15 @@ impl Books {
             let place = Place::new(Arc::clone(self), Arc::clone(&server), state.numbers, stop);
             todo.open.push(place);
         }
+        desk.renew();
         if !desk.waiting.is_empty() && !desk.has_line() {
             self.make_room(state);
         }
     }
 
-    /// Puts a message on a connection.
-    ///
-    /// # Errors
-    /// The connection is not ready: the message.
-    fn embark(
-        self: &Arc<Self>,
-        server: u64,
-        line: &mut Line,
-        envelope: Envelope,
-        body: Body,
-    ) -> Result<Passage, (Envelope, Body)> {
-        let Some((client, ticket)) = line.board(&body) else {
-            return Err((envelope, body));
-        };
+    /// A seat on a connection that is ready, and the connection.
+    fn seat(self: &Arc<Self>, server: u64, line: &mut Line, body: &Body) -> Option<(Client, Seat)> {
+        let (client, ticket) = line.board(body)?;
         let seat = Seat {
             books: Arc::clone(self),
             server,
@@ -306,8 +299,7 @@ impl Books {
             ticket,
             taken: Taken::Yes,
         };
-        let delivery = client.submit(envelope, body);
-        Ok(Passage::new(delivery, client, seat))
+        Some((client, seat))
     }
 
     /// Where servers have nobody to serve those who wait, others give up a connection: the one that
@@ -404,13 +396,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Takes a seat for the message, or a place among those who wait.
-    pub(super) fn board(
-        &self,
-        server: &Arc<Server>,
-        envelope: Envelope,
-        body: Body,
-        demand: usize,
-    ) -> Boarding {
+    pub(super) fn board(&self, server: &Arc<Server>, cargo: Cargo) -> Boarding {
         let books = &self.books;
         books.change(|state, todo| {
             let below_ceiling = state.connections < books.options.connections.max(1);
@@ -420,28 +406,18 @@ impl Entry {
                 // The desk is there as long as its server is.
                 (Season::Open | Season::Closing, None) => return Boarding::refused(unattended()),
             };
-            let (mut envelope, mut body) = (envelope, body);
             if desk.waiting.is_empty() {
                 let growth = desk.growth(&books.options, below_ceiling, now());
-                if let Some(index) = desk.choose(&books.options, growth) {
-                    let line = &mut desk.lines[index];
-                    match books.embark(server.number, line, envelope, body) {
-                        Ok(passage) => return Boarding::at_once(passage),
-                        Err(back) => (envelope, body) = back,
-                    }
+                if let Some(index) = desk.choose(cargo.wants, &books.options, growth)
+                    && let line = &mut desk.lines[index]
+                    && let Some(place) = books.seat(server.number, line, &cargo.body)
+                {
+                    return Boarding::at_once(cargo.set_out(place));
                 }
             }
             let (reply, passage) = oneshot::channel();
-            desk.demand += demand;
-            desk.waiting.insert(
-                self.number,
-                Waiting {
-                    envelope,
-                    body,
-                    demand,
-                    reply,
-                },
-            );
+            desk.demand = desk.demand.saturating_add(cargo.demand);
+            desk.waiting.insert(self.number, Waiting { cargo, reply });
             books.serve(state, server.number, todo);
             Boarding(Turn::Waiting {
                 passage,
@@ -516,10 +492,8 @@ impl Drop for Boarding {
         } = &self.0
         {
             let mut state = books.lock();
-            if let Some(desk) = state.desks.get_mut(server)
-                && let Some(waiting) = desk.waiting.remove(message)
-            {
-                desk.demand -= waiting.demand;
+            if let Some(desk) = state.desks.get_mut(server) {
+                desk.take(*message);
             }
         }
     }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::books::Seat;
 use super::errand::Passage;
 use super::keeper::Place;
-use super::line::{Line, Phase};
+use super::line::{Line, Phase, Wants};
 use super::options::PoolOptions;
 use crate::error::{Category, Error, Party, Stage};
+use crate::net::client::Client;
 use crate::net::config::ClientConfig;
 use crate::net::shared::now;
 use crate::proto::transaction::{Body, Envelope};
@@ -39,10 +41,26 @@ pub(super) struct Desk {
     pub(super) resting_until: Option<Instant>,
 }
 
-pub(super) struct Waiting {
+/// A message that wants a connection.
+pub(super) struct Cargo {
     pub(super) envelope: Envelope,
     pub(super) body: Body,
+    pub(super) wants: Wants,
+    /// How many messages are about to set out, this one included.
     pub(super) demand: usize,
+}
+
+impl Cargo {
+    /// Submits it to the connection on which it has a seat.
+    pub(super) fn set_out(self, (client, seat): (Client, Seat)) -> Passage {
+        let delivery = client.submit(self.envelope, self.body);
+        Passage::new(delivery, client, seat)
+    }
+}
+
+/// One that waits for it.
+pub(super) struct Waiting {
+    pub(super) cargo: Cargo,
     pub(super) reply: oneshot::Sender<Result<Passage, Error>>,
 }
 
@@ -101,7 +119,12 @@ impl Desk {
     }
 
     /// The connection with the fewest messages on their way, if it takes another.
-    pub(super) fn choose(&mut self, options: &PoolOptions, growth: Growth) -> Option<usize> {
+    pub(super) fn choose(
+        &mut self,
+        wants: Wants,
+        options: &PoolOptions,
+        growth: Growth,
+    ) -> Option<usize> {
         let most = match growth == Growth::Possible || self.opening() > 0 {
             true => options.share.max(1),
             false => options.depth.max(1),
@@ -109,7 +132,7 @@ impl Desk {
         loop {
             let lines = self.lines.iter().enumerate();
             let (index, _) = lines
-                .filter(|(_, line)| line.takes_messages() && line.load() < most)
+                .filter(|(_, line)| line.takes(wants) && line.load() < most)
                 .min_by_key(|(_, line)| line.load())?;
             if self.lines[index].is_alive() {
                 return Some(index);
@@ -130,6 +153,32 @@ impl Desk {
             Phase::Opening if self.has_line() => self.resting_until = Some(now() + REST),
             Phase::Opening => self.fail_all(error.unwrap_or(&unattended()), todo),
             Phase::Ready | Phase::Ending | Phase::Gone => {}
+        }
+    }
+
+    /// Takes one of those who wait out of the queue.
+    pub(super) fn take(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.demand -= waiting.cargo.demand;
+        Some(waiting)
+    }
+
+    /// Where somebody wants a connection that nobody has used, and there can be no other, one that
+    /// is there makes room for it.
+    pub(super) fn renew(&mut self) {
+        let fresh = |waiting: &Waiting| waiting.cargo.wants == Wants::Fresh;
+        let coming = |line: &Line| match line.phase() {
+            Phase::Opening | Phase::Ending => true,
+            Phase::Ready => line.takes(Wants::Fresh),
+            Phase::Gone => false,
+        };
+        if !self.waiting.values().any(fresh) || self.lines.iter().any(coming) {
+            return;
+        }
+        let ready = |line: &&mut Line| line.phase() == Phase::Ready;
+        let lines = self.lines.iter_mut().filter(ready);
+        if let Some(line) = lines.min_by_key(|line| line.load()) {
+            line.end();
         }
     }
 

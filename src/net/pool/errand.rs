@@ -10,25 +10,25 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Sent;
 use super::books::{Boarding, Books, Entry, Seat};
-use super::desk::Server;
-use super::line::{Ending, Fare};
-use crate::error::{Category, Error, Stage};
+use super::desk::{Cargo, Server};
+use super::line::{Ending, Fare, Wants};
+use crate::error::Error;
 use crate::net::client::{Client, Delivery};
 use crate::proto::body::Content;
-use crate::proto::notice::Notice;
-use crate::proto::transaction::{Body, Commitment, Envelope, Outcome, Streamed, Verdict};
+use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, Verdict};
 
 /// A message that is to be sent.
 pub(super) struct Errand {
     entry: Entry,
     server: Arc<Server>,
+    /// What is left of the envelope.
     envelope: Envelope,
     manner: Manner,
-    /// In envelope order, what is known of each recipient; empty where nothing is.
-    known: Vec<Option<Verdict>>,
-    notices: Vec<Notice>,
+    /// What became of the message so far, where there is more to come.
+    before: Option<Outcome>,
     /// Losses of a connection that it may still suffer, of those that count.
     retries: u32,
+    wants: Wants,
 }
 
 /// How the message comes.
@@ -54,9 +54,9 @@ impl Errand {
                 server: Arc::clone(server),
                 envelope,
                 manner,
-                known: Vec::new(),
-                notices: Vec::new(),
+                before: None,
                 retries: RETRIES,
+                wants: Wants::Any,
             }),
             Err(error) => Err(Sent {
                 outcome: not_sent(&envelope, &error),
@@ -68,16 +68,18 @@ impl Errand {
     /// Waits for a connection, and sets out with it. `demand` is how many messages are about to do
     /// so, this one included.
     pub(super) fn board(&self, demand: usize) -> Boarding {
-        let envelope = match self.known.is_empty() {
-            true => self.envelope.clone(),
-            false => self.envelope.part(&self.places()),
-        };
         let body = match &self.manner {
             Manner::Whole(content) => Body::Whole(content.clone()),
             Manner::Streamed(streamed) => Body::Streamed(streamed.clone()),
             Manner::Spent => Body::Streamed(Streamed::default()),
         };
-        self.entry.board(&self.server, envelope, body, demand)
+        let cargo = Cargo {
+            envelope: self.envelope.clone(),
+            body,
+            wants: self.wants,
+            demand,
+        };
+        self.entry.board(&self.server, cargo)
     }
 
     /// What has become of the message by this passage; `None` where it must set out again.
@@ -87,60 +89,36 @@ impl Errand {
             client,
             seat,
         } = landed;
-        let session = match client.is_open() {
-            true => State::Open,
-            false => State::Over,
+        let rest = self.envelope.rest(&outcome);
+        let all = self.envelope.recipients().len();
+        let ending = match &rest {
+            None => Ending::Answered,
+            Some(rest) if rest.recipients().len() < all => Ending::Partly,
+            Some(_) if client.is_open() => Ending::UsedUp,
+            Some(_) => Ending::Lost,
         };
-        let all = outcome.verdicts().len();
-        let lost = outcome
-            .verdicts()
-            .iter()
-            .filter(|verdict| is_lost(verdict, session))
-            .count();
-        let fare = match (lost, self.envelope.commitment()) {
-            (0, _) => seat.leave(Ending::Answered),
-            (lost, _) if lost == all => seat.leave(Ending::Lost),
-            (_, Commitment::AllOrNothing) => seat.leave(Ending::Answered),
-            (_, Commitment::Each) => seat.leave(Ending::UsedUp),
+        let fare = seat.leave(ending);
+        let Some(rest) = rest.filter(|_| self.may_set_out_again(ending, fare)) else {
+            return Some(self.conclude(outcome, Some(client)));
         };
-        let again = match (&self.manner, fare) {
-            (Manner::Spent, _) | (_, Fare::Final) => false,
-            // Who has got it would get it a second time.
-            (Manner::Streamed(_), _) if lost < all => false,
-            (Manner::Whole(_) | Manner::Streamed(_), Fare::Free) => true,
-            (Manner::Whole(_) | Manner::Streamed(_), Fare::Counted) => self.retries > 0,
+        if ending == Ending::Partly {
+            self.envelope = rest;
+            self.before = Some(self.with_before(outcome));
+        }
+        self.wants = match fare {
+            Fare::Free | Fare::Final => Wants::Any,
+            Fare::Counted(wants) => {
+                self.retries -= 1;
+                wants
+            }
         };
-        if !again {
-            return Some(self.conclude(outcome, client));
-        }
-        if let Fare::Counted = fare {
-            self.retries -= 1;
-        }
-        if lost < all {
-            self.take(&outcome, |verdict| !is_lost(verdict, session));
-        }
         self.entry.note_sent_again();
         None
     }
 
     /// It cannot be sent, or not any further.
     pub(super) fn fail(&mut self, error: &Error) -> Sent {
-        let outcome = match self.known.is_empty() {
-            true => not_sent(&self.envelope, error),
-            false => {
-                let verdict = Verdict::NotSent(error.clone());
-                let known = std::mem::take(&mut self.known).into_iter();
-                Outcome::new(
-                    known
-                        .map(|known| known.unwrap_or(verdict.clone()))
-                        .collect(),
-                )
-            }
-        };
-        Sent {
-            outcome: outcome.with_notices(std::mem::take(&mut self.notices)),
-            client: None,
-        }
+        self.conclude(not_sent(&self.envelope, error), None)
     }
 
     /// Its reader was asked for octets.
@@ -148,49 +126,33 @@ impl Errand {
         self.manner = Manner::Spent;
     }
 
-    fn conclude(&mut self, outcome: Outcome, client: Client) -> Sent {
-        let outcome = match self.known.is_empty() {
-            true => outcome,
-            false => {
-                self.take(&outcome, |_| true);
-                let verdicts = std::mem::take(&mut self.known);
-                Outcome::new(verdicts.into_iter().flatten().collect())
-                    .with_notices(std::mem::take(&mut self.notices))
-                    .in_session(&client.session())
-            }
+    fn may_set_out_again(&self, ending: Ending, fare: Fare) -> bool {
+        let replayable = match (&self.manner, ending) {
+            (Manner::Whole(_), _) => true,
+            // Who has got it would get something else the second time.
+            (Manner::Streamed(_), Ending::Partly) | (Manner::Spent, _) => false,
+            (Manner::Streamed(_), _) => true,
         };
+        replayable
+            && match fare {
+                Fare::Free => true,
+                Fare::Counted(_) => self.retries > 0,
+                Fare::Final => false,
+            }
+    }
+
+    fn conclude(&mut self, outcome: Outcome, client: Option<Client>) -> Sent {
         Sent {
-            outcome,
-            client: Some(client),
+            outcome: self.with_before(outcome),
+            client,
         }
     }
 
-    /// Takes those verdicts of a passage that are to be kept.
-    fn take(&mut self, outcome: &Outcome, is_kept: impl Fn(&Verdict) -> bool) {
-        let places = self.places();
-        self.known.resize(self.envelope.recipients().len(), None);
-        let last = outcome.verdicts().last();
-        for (index, place) in places.into_iter().enumerate() {
-            // A connection that ended without the engine has one verdict for all.
-            if let Some(verdict) = outcome.verdicts().get(index).or(last)
-                && is_kept(verdict)
-            {
-                self.known[place] = Some(verdict.clone());
-            }
+    fn with_before(&mut self, outcome: Outcome) -> Outcome {
+        match self.before.take() {
+            Some(before) => before.with_rest(outcome),
+            None => outcome,
         }
-        for notice in outcome.notices() {
-            if !self.notices.contains(notice) {
-                self.notices.push(notice.clone());
-            }
-        }
-    }
-
-    /// The recipients of whom nothing is known.
-    fn places(&self) -> Vec<usize> {
-        let known = |place: &usize| self.known.get(*place).is_some_and(Option::is_some);
-        (0..self.envelope.recipients().len())
-            .filter(|place| !known(place))
-            .collect()
     }
 }
 
@@ -283,43 +245,6 @@ impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
     ) -> Poll<io::Result<()>> {
         self.used = Used::Yes;
         Pin::new(&mut self.reader).poll_read(cx, buffer)
-    }
-}
-
-/// How a session stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    Over,
-}
-
-/// Whether the message was kept from this recipient by the connection, not by anything about the
-/// message.
-fn is_lost(verdict: &Verdict, session: State) -> bool {
-    match verdict {
-        // RFC 5321 §3.8: the server closes, whatever the command was.
-        Verdict::Refused { stage, reply } => *stage < Stage::Body && reply.code().number() == 421,
-        Verdict::NotSent(error) => match error.category() {
-            // Also where the session has used up what the server takes in one (RFC 9422).
-            Category::Temporary => true,
-            Category::ConnectionLost
-            | Category::ConnectionTimeout
-            | Category::Tls
-            | Category::Protocol => session == State::Over,
-            Category::Dns
-            | Category::ConnectionRefused
-            | Category::EncryptionMismatch
-            | Category::StartTlsUnavailable
-            | Category::Certificate
-            | Category::Authentication
-            | Category::AuthUnavailable
-            | Category::SenderRefused
-            | Category::RecipientRefused
-            | Category::MessageRefused
-            | Category::RateLimited
-            | Category::Usage => false,
-        },
-        Verdict::Accepted(_) | Verdict::Deferred(_) | Verdict::InDoubt(_) => false,
     }
 }
 

@@ -22,8 +22,6 @@ pub(super) struct Line {
     tickets: u64,
     /// How many of them there are.
     most: u64,
-    /// Messages that were answered.
-    answered: u64,
     freight: Freight,
     blame: Blame,
     idle_since: Instant,
@@ -63,7 +61,9 @@ enum Blame {
 pub(super) enum Ending {
     /// With an answer to it.
     Answered,
-    /// With an answer for some of its recipients; the session is used up for the others.
+    /// With an answer for some of its recipients: the session is of no use for the others.
+    Partly,
+    /// It was not sent, since the session has used up what the server takes in one.
     UsedUp,
     /// The connection ended, and it was not sent.
     Lost,
@@ -76,10 +76,19 @@ pub(super) enum Ending {
 pub(super) enum Fare {
     /// Nothing: the message can set out again.
     Free,
-    /// One of the few times that it can.
-    Counted,
+    /// One of the few times that it can; the next connection is to be such a one.
+    Counted(Wants),
     /// It cannot.
     Final,
+}
+
+/// What connection a message wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Whichever there is.
+    Any,
+    /// One that nobody has used yet.
+    Fresh,
 }
 
 impl Line {
@@ -91,7 +100,6 @@ impl Line {
             aboard: VecDeque::new(),
             tickets: 0,
             most: u64::MAX,
-            answered: 0,
             freight: Freight::Whole,
             blame: Blame::None,
             idle_since: now(),
@@ -121,8 +129,12 @@ impl Line {
         (self.phase == Phase::Ready && self.aboard.is_empty()).then_some(self.idle_since)
     }
 
-    pub(super) fn takes_messages(&self) -> bool {
-        self.phase == Phase::Ready && self.freight == Freight::Whole
+    pub(super) fn takes(&self, wants: Wants) -> bool {
+        let suits = match wants {
+            Wants::Any => self.freight == Freight::Whole,
+            Wants::Fresh => self.tickets == 0,
+        };
+        self.phase == Phase::Ready && suits
     }
 
     /// Whether messages can board now, or some time.
@@ -136,6 +148,12 @@ impl Line {
     /// Whether neither side has ended the session.
     pub(super) fn is_alive(&self) -> bool {
         self.client.as_ref().is_some_and(Client::is_open)
+    }
+
+    /// Whether a message was answered.
+    fn was_of_use(&self) -> bool {
+        let client = self.client.as_ref();
+        client.is_some_and(|client| client.answered() > 0)
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
@@ -191,14 +209,17 @@ impl Line {
     /// so there is an end to setting out again.
     fn fare(&mut self, first: bool, ending: Ending) -> Fare {
         match ending {
-            Ending::Answered => {
-                self.answered += 1;
-                Fare::Final
-            }
-            Ending::UsedUp => {
-                self.answered += 1;
+            Ending::Answered => Fare::Final,
+            Ending::Partly => {
                 self.end();
                 Fare::Free
+            }
+            Ending::UsedUp => {
+                self.end();
+                match self.was_of_use() {
+                    true => Fare::Free,
+                    false => Fare::Counted(Wants::Any),
+                }
             }
             Ending::Withdrawn => {
                 // If the connection has to close for it, that is nobody else's fault.
@@ -211,10 +232,11 @@ impl Line {
                 if to_blame {
                     self.blame = Blame::Found;
                 }
-                match (to_blame, self.answered > 0) {
+                match (to_blame, self.was_of_use()) {
                     // It was the first thing that the connection was to do.
                     (true, false) => Fare::Final,
-                    (true, true) | (false, false) => Fare::Counted,
+                    (true, true) => Fare::Counted(Wants::Fresh),
+                    (false, false) => Fare::Counted(Wants::Any),
                     (false, true) => Fare::Free,
                 }
             }
@@ -241,7 +263,6 @@ impl Line {
     /// It is closed.
     pub(super) fn gone(&mut self) {
         self.phase = Phase::Gone;
-        self.client = None;
     }
 
     /// Until when there is nothing to do; `None` where it is to be closed.

@@ -141,7 +141,7 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
         };
         match source.as_mut().poll_next(cx) {
             Poll::Ready(Some((key, envelope, content))) => {
-                let demand = source.size_hint().0.saturating_add(1);
+                let demand = source.size_hint().0.clamp(0, MANY) + 1;
                 match self.pool.errand(envelope, Manner::Whole(content)) {
                     Ok(errand) => {
                         let boarding = errand.board(demand);
@@ -209,5 +209,7 @@ impl<K, S> fmt::Debug for SendAll<K, S> {
     }
 }
 
+/// Messages that are as good as endless: no pool has as many connections.
+const MANY: usize = 1 << 20;
 /// Outcomes that wait to be taken, before nothing more is asked for.
 const ENOUGH: usize = 1024;
