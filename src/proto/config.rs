@@ -28,7 +28,8 @@ pub struct Config {
     /// Who logs in. Default: nobody.
     pub login: Login,
     /// The SASL mechanisms that may be used, the preferred first. Default: all that the engine
-    /// knows, the strongest first.
+    /// knows, the strongest first. Where the server refuses one as such (504, 534) the next is tried,
+    /// unless the refusal may be one of the secret: no server gets to judge that twice.
     pub mechanisms: Vec<MechanismName>,
     /// Whether a password or token may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4).
     pub plaintext_auth: PlaintextAuth,

@@ -83,6 +83,7 @@ mod quota;
 mod received;
 pub mod script;
 mod session;
+mod socket;
 mod tally;
 mod terms;
 mod tls;
@@ -95,7 +96,7 @@ pub use listen::Sandbox;
 pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
-    Validity,
+    TlsVersions, Validity,
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::answer::Answer;
@@ -20,6 +22,9 @@ use crate::proto::Protocol;
 pub struct Options {
     /// Where to listen. Port 0, the default, is a free port.
     pub listen: SocketAddr,
+    /// A Unix socket to be made and listened on too; it is removed with the sandbox. By default none.
+    #[cfg(unix)]
+    pub unix_socket: Option<PathBuf>,
     /// The server's name for itself, in the greeting and in the reply to EHLO.
     pub hostname: String,
     /// What is spoken.
@@ -28,6 +33,8 @@ pub struct Options {
     pub tls: TlsMode,
     /// The certificate that is made when the sandbox starts.
     pub certificate: CertificateOptions,
+    /// The versions of TLS that it speaks.
+    pub tls_versions: TlsVersions,
     /// Whether clients may or must log in.
     pub auth: Auth,
     /// Whether they may do so outside TLS. By default not, as RFC 4954 §4 wants it.
@@ -71,10 +78,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            #[cfg(unix)]
+            unix_socket: None,
             hostname: "sandbox.example".into(),
             protocol: Protocol::Smtp,
             tls: TlsMode::StartTls,
             certificate: CertificateOptions::default(),
+            tls_versions: TlsVersions::default(),
             auth: Auth::Optional,
             clear_auth: ClearAuth::Refused,
             mechanisms: vec![Mechanism::Plain, Mechanism::Login],
@@ -112,6 +122,13 @@ impl Options {
         self
     }
 
+    /// Listening on a Unix socket too, which must not be there yet.
+    #[cfg(unix)]
+    pub fn with_unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
     /// With this name for itself.
     pub fn with_hostname(mut self, hostname: impl Into<String>) -> Self {
         self.hostname = hostname.into();
@@ -133,6 +150,12 @@ impl Options {
     /// With a certificate like this.
     pub fn with_certificate(mut self, certificate: CertificateOptions) -> Self {
         self.certificate = certificate;
+        self
+    }
+
+    /// With these versions of TLS.
+    pub fn with_tls_versions(mut self, versions: TlsVersions) -> Self {
+        self.tls_versions = versions;
         self
     }
 
@@ -413,6 +436,17 @@ pub enum LineEnds {
     OrLf,
     /// CRLF, and CR alone.
     OrCr,
+}
+
+/// The versions of TLS that the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersions {
+    /// 1.2 and 1.3, as the client likes.
+    #[default]
+    All,
+    /// 1.2 alone.
+    Tls12,
 }
 
 /// The certificate that is made when a sandbox starts.

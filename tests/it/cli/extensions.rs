@@ -196,8 +196,8 @@ async fn recipients_of_more_domains_than_a_session_may_have_are_reached_by_other
         .with_domain_limit(1)
         .with_extension(Extension::Limits);
     let server = Server::start(options).await;
-    let one = server.file("one.eml", "Subject: 1\r\n\r\n1\r\n".to_owned());
-    let two = server.file("two.eml", "Subject: 2\r\n\r\n2\r\n".to_owned());
+    let one = server.file("one.eml", "Subject: 1\r\n\r\n1\r\n");
+    let two = server.file("two.eml", "Subject: 2\r\n\r\n2\r\n");
     let more = ["--to", "b@one.example", "--to", "c@two.example"];
     let run = server.send_files(&[&one], &more).await;
     assert_eq!(run.code, 0, "{}", run.all());
