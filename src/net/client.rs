@@ -264,6 +264,12 @@ impl Client {
         poll_fn(|cx| self.owner.shared.lock().poll_closed(cx)).await
     }
 
+    /// Whether both are handles to one connection.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// Messages that the server has answered, one way or the other.
     pub(super) fn answered(&self) -> u64 {
         self.owner.shared.lock().answered()

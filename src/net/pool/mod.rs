@@ -142,6 +142,11 @@ impl Pool {
         self.owner.books.quiet().await;
     }
 
+    /// Lets nothing more in.
+    pub(crate) fn end(&self) {
+        self.owner.books.close();
+    }
+
     /// Ends the pool, and withdraws what is not finished, as far as the protocol still allows. Each
     /// outcome still comes, and says what became of its message.
     pub fn withdraw(&self) {

@@ -25,7 +25,7 @@ pub struct SendAll<K, S> {
     waiting: Vec<(K, Errand, Boarding)>,
     /// Messages on their way, by the number of their connection.
     lanes: Vec<Lane<K>>,
-    done: VecDeque<(K, Outcome)>,
+    done: VecDeque<(K, Sent)>,
 }
 
 /// Messages that follow each other on one connection. They are answered in this order.
@@ -42,6 +42,9 @@ impl Pool {
     /// more, are in memory; and only as the outcomes are taken, so those are as few. Where the
     /// stream knows at least how many there are ([`Stream::size_hint`]), as many connections are
     /// opened at once as they need; else one after the other.
+    ///
+    /// An outcome of a message for which there was no connection is told before the next message is
+    /// asked for: whoever sees it can stop.
     ///
     /// Dropping it withdraws what is not finished, as far as the protocol still allows.
     ///
@@ -75,6 +78,31 @@ impl Pool {
 }
 
 impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
+    /// The next outcome, and the connection it came by.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Option<(K, Sent)>> {
+        if let Some(done) = self.done.pop_front() {
+            return Poll::Ready(Some(done));
+        }
+        // Room that has become free is used before an outcome is told.
+        loop {
+            self.land(cx);
+            let progress = match self.set_out(cx) {
+                Progress::Failure => Progress::Failure,
+                set_out @ (Progress::Some | Progress::None) => set_out.max(self.take(cx)),
+            };
+            match progress {
+                Progress::Some => {}
+                Progress::None | Progress::Failure => break,
+            }
+        }
+        let idle = self.waiting.is_empty() && self.lanes.is_empty() && self.source.is_none();
+        match self.done.pop_front() {
+            Some(done) => Poll::Ready(Some(done)),
+            None if idle => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
     /// Takes what is finished.
     fn land(&mut self, cx: &mut Context<'_>) {
         let Self {
@@ -89,7 +117,7 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                 && let Some((key, mut errand, passage)) = lane.under_way.pop_front()
             {
                 match errand.land(passage.land(outcome)) {
-                    Some(Sent { outcome, .. }) => done.push_back((key, outcome)),
+                    Some(sent) => done.push_back((key, sent)),
                     None => {
                         let boarding = errand.board(1);
                         waiting.push((key, errand, boarding));
@@ -109,11 +137,17 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                 index += 1;
                 continue;
             };
-            progress = Progress::Some;
             let (key, mut errand, _) = self.waiting.remove(index);
             match boarded {
-                Ok(passage) => self.lane(passage.line()).push_back((key, errand, passage)),
-                Err(error) => self.done.push_back((key, errand.fail(&error).outcome)),
+                Ok(passage) => {
+                    let lane = self.lane(passage.line());
+                    lane.push_back((key, errand, passage));
+                    progress = progress.max(Progress::Some);
+                }
+                Err(error) => {
+                    self.done.push_back((key, errand.fail(&error)));
+                    progress = Progress::Failure;
+                }
             }
         }
         progress
@@ -147,7 +181,10 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                         let boarding = errand.board(demand);
                         self.waiting.push((key, errand, boarding));
                     }
-                    Err(sent) => self.done.push_back((key, sent.outcome)),
+                    Err(sent) => {
+                        self.done.push_back((key, sent));
+                        return Progress::Failure;
+                    }
                 }
                 Progress::Some
             }
@@ -160,34 +197,23 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
-    Some,
     None,
+    Some,
+    /// A message had no connection.
+    Failure,
 }
 
-impl<K: Unpin, S: Stream<Item = (K, Envelope, Content)>> Stream for SendAll<K, S> {
+/// Nothing but the source is pinned, and that is boxed.
+impl<K, S> Unpin for SendAll<K, S> {}
+
+impl<K, S: Stream<Item = (K, Envelope, Content)>> Stream for SendAll<K, S> {
     type Item = (K, Outcome);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if let Some(done) = this.done.pop_front() {
-            return Poll::Ready(Some(done));
-        }
-        // Room that has become free is used before an outcome is told.
-        loop {
-            this.land(cx);
-            let set_out = this.set_out(cx);
-            if this.take(cx) == Progress::None && set_out == Progress::None {
-                break;
-            }
-        }
-        let idle = this.waiting.is_empty() && this.lanes.is_empty() && this.source.is_none();
-        match this.done.pop_front() {
-            Some(done) => Poll::Ready(Some(done)),
-            None if idle => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+        let sent = self.get_mut().poll_sent(cx);
+        sent.map(|sent| sent.map(|(key, sent)| (key, sent.outcome)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

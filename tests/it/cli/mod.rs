@@ -3,6 +3,7 @@
 mod documents;
 mod extensions;
 mod login;
+mod many;
 mod messages;
 mod protection;
 mod screen;
