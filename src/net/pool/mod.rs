@@ -143,6 +143,7 @@ impl Pool {
     }
 
     /// Lets nothing more in.
+    #[cfg(feature = "cli")]
     pub(crate) fn end(&self) {
         self.owner.books.close();
     }
@@ -233,5 +234,6 @@ impl fmt::Debug for Pool {
 /// What became of a message, and the last connection that it took.
 pub(crate) struct Sent {
     pub(crate) outcome: Outcome,
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     pub(crate) client: Option<Client>,
 }
