@@ -1,12 +1,13 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
-//! A file a command: `send`, `sandbox`. What they share is one file a concern: `args` (what can be
-//! written), `server` and `connection` (from options to a client's configuration), `input` (the
-//! messages), `courier` (carries them; `run`, if they are several, with `mbox` and
-//! `progress`), `trace` (the dialogue), `report` (JSON) and `human` (text),
+//! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what
+//! can be written), `settings` (the file beneath them), `server` and `connection` (from options to a
+//! client's configuration), `input` (the messages), `courier` (carries them; `run` if they are
+//! several, with `mbox` and `progress`), `trace` (the dialogue), `report` (JSON) and `human` (text),
 //! `exit` (codes). No protocol decision is made here.
 
 mod args;
+mod check;
 mod connection;
 mod courier;
 mod exit;
@@ -22,6 +23,7 @@ mod run;
 mod sandbox;
 mod send;
 mod server;
+mod settings;
 mod terminal;
 mod trace;
 
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Send(arguments) => run(send::run(*arguments)),
+        Command::Check(arguments) => run(check::run(*arguments)),
         Command::Sandbox(arguments) => run(sandbox::run(*arguments)),
     }
 }

@@ -335,7 +335,7 @@ impl<'c, 'a> Run<'c, 'a> {
     fn report_unread(&mut self, name: String, failure: &Failure) {
         match failure {
             Failure::Data(error) => self.report_unsent(name, error),
-            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
+            Failure::Usage(_) | Failure::Config(_) | Failure::NoInput(_) | Failure::Internal(_) => {
                 terminal::error(failure);
                 self.courier.remember(Overall::Failed, failure.exit());
             }

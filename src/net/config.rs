@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::milestone::{Milestone, Watcher};
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::route::Route;
+use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, Security};
@@ -60,6 +62,8 @@ pub struct ClientConfig {
     /// Who is asked where the session's log-in is `Login::Ask`. Default `None`: nobody, and the
     /// connection fails there.
     pub credentials: Option<Arc<dyn CredentialSource>>,
+    /// Who is told how each connection gets on. Default `None`: nobody.
+    pub watcher: Option<Arc<dyn Watcher>>,
     lessons: Arc<Lessons>,
 }
 
@@ -78,6 +82,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(30),
             source_address: None,
             credentials: None,
+            watcher: None,
             lessons: Arc::default(),
         }
     }
@@ -107,6 +112,13 @@ impl ClientConfig {
     #[must_use]
     pub fn with_credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
         self.credentials = Some(source);
+        self
+    }
+
+    /// With somebody who is told how each connection gets on.
+    #[must_use]
+    pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
         self
     }
 
@@ -179,18 +191,15 @@ impl ClientConfig {
             connect_timeout,
             source_address,
             credentials,
+            watcher,
             lessons: _,
         } = self;
         #[cfg(feature = "tls")]
         let tls = tls.is_equivalent(&other.tls);
         #[cfg(not(feature = "tls"))]
         let tls = true;
-        let asked = match (credentials, &other.credentials) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, Some(_)) | (Some(_), None) => false,
-        };
-        tls && asked
+        tls && is_same(credentials.as_ref(), other.credentials.as_ref())
+            && is_same(watcher.as_ref(), other.watcher.as_ref())
             && *host == other.host
             && *port == other.port
             && *certificate_name == other.certificate_name
@@ -210,8 +219,24 @@ impl ClientConfig {
         session
     }
 
+    /// Tells the watcher, if there is one.
+    pub(super) fn reached(&self, milestone: Milestone<'_>) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(milestone, now());
+        }
+    }
+
     pub(super) fn lessons(&self) -> Arc<Lessons> {
         Arc::clone(&self.lessons)
+    }
+}
+
+/// Whether both are the same one, or there is none.
+fn is_same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

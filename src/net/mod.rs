@@ -15,7 +15,7 @@
 //! What is decided here is how octets travel, never which: that is the engine's.
 
 #[cfg(feature = "tls")]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(feature = "tls"))]
 mod cleartext;
 pub(crate) mod client;
@@ -23,7 +23,10 @@ pub(crate) mod config;
 mod connect;
 mod driver;
 #[cfg(feature = "tls")]
+mod failed;
+#[cfg(feature = "tls")]
 mod handshake;
+mod milestone;
 mod policy;
 pub(crate) mod pool;
 pub(crate) mod proxy;
@@ -47,6 +50,7 @@ use handshake as secure;
 pub use client::Connecting;
 pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
+pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
 pub use pool::{PoolOptions, PoolStats, SendAll};
 pub use proxy::{Proxy, ProxyError};

@@ -76,7 +76,7 @@ impl Pipeline {
         match reply.code().class() {
             Class::Completed => {
                 self.welcome = Welcome::Sure;
-                transaction.was_opened();
+                transaction.sender_accepted(&reply);
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
@@ -201,7 +201,7 @@ impl Pipeline {
         if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
             let error = fault::unexpected(Stage::Body, "250", reply, link);
-            if matches!(transaction.fate, Fate::Open) {
+            if transaction.may_be_taken() {
                 transaction.doubt(&fault::in_doubt(&error));
             }
             return Flow::Close(error);

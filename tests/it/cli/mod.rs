@@ -1,5 +1,6 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
+mod check;
 mod documents;
 mod extensions;
 mod login;
@@ -7,6 +8,7 @@ mod many;
 mod messages;
 mod protection;
 mod screen;
+mod settings;
 mod ways;
 
 use std::path::{Path, PathBuf};
