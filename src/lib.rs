@@ -188,6 +188,8 @@ pub use error::{Category, Error, Party, Progress, Stage};
 pub use net::client::{Client, Delivery};
 #[cfg(feature = "tokio")]
 pub use net::config::ClientConfig;
+#[cfg(feature = "tokio")]
+pub use net::pool::Pool;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;
