@@ -12,6 +12,7 @@ mod net;
 mod oracles;
 mod preflight;
 mod properties;
+mod rules;
 mod samples;
 mod sasl;
 mod sizes;
