@@ -1,11 +1,12 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
-//! A file a command: `send`, `sandbox`. What they share is one file a concern: `args` (what can be
+//! A file a command: `send`, `sandbox`, `conformance`. What they share is one file a concern: `args` (what can be
 //! written), `server` and `connection` (from options to a client's configuration), `input` (the
 //! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
 //! `exit` (codes). No protocol decision is made here.
 
 mod args;
+mod conformance;
 mod connection;
 mod courier;
 mod exit;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Send(arguments) => run(send::run(*arguments)),
         Command::Sandbox(arguments) => run(sandbox::run(*arguments)),
+        Command::Conformance(arguments) => run(conformance::run(arguments)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from low to high; a module names only modules of its own layer or below. `reply` and
 /// `error` are the lowest, the rest of `proto` stands on them.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("error", 0),
     ("proto", 1),
     ("net", 2),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u8); 10] = [
     ("settings", 4),
     ("diagnosis", 5),
     ("check", 6),
+    ("conformance", 6),
     ("cli", 7),
 ];
 

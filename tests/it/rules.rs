@@ -88,6 +88,52 @@ fn the_table_of_the_documentation_is_what_the_files_say() {
     );
 }
 
+#[test]
+fn the_program_has_every_transcript_and_every_message() {
+    let list = list();
+    let path = root().join("src/conformance/files.rs");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &list).expect("the list can be written");
+    }
+    assert!(
+        read(&path).replace("\r\n", "\n") == list,
+        "src/conformance/files.rs is out of date: BLESS=1 cargo test --test it rules"
+    );
+}
+
+/// The files that are part of the program.
+fn list() -> String {
+    let mut list = String::from(LIST_HEAD);
+    let mut entries = |constant: &str, kind: &str, call: &str, folder: &str, extension: &str| {
+        let _ = write!(
+            list,
+            "\n#[rustfmt::skip]\npub(super) const {constant}: &[(&str, {kind})] = &[\n"
+        );
+        for path in files(&root().join("testdata").join(folder), extension) {
+            let path = path.strip_prefix(root().join("testdata")).unwrap_or(&path);
+            let path = path.to_string_lossy().replace('\\', "/");
+            let name = match extension {
+                "smtp" => path
+                    .trim_start_matches("transcripts/")
+                    .trim_end_matches(".smtp"),
+                _ => &path,
+            };
+            let _ = writeln!(
+                list,
+                "    (\"{name}\", {call}!(\"../../testdata/{path}\")),"
+            );
+        }
+        list.push_str("];\n");
+    };
+    entries("TRANSCRIPTS", "&str", "include_str", "transcripts", "smtp");
+    entries("MESSAGES", "&[u8]", "include_bytes", "messages", "eml");
+    list
+}
+
+const LIST_HEAD: &str = "\
+//! The files of `testdata` that are part of the program, by name. A test makes and checks the list.
+";
+
 struct Rule {
     section: String,
     id: String,
