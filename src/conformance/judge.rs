@@ -188,7 +188,9 @@ fn left_without_a_word(
     conversations: &[Conversation],
     ending: &Ending,
 ) -> Option<Breach> {
-    let went_well = case.expected == Expected::Accepted && ending.code() == Some(0);
+    // A server that breaks the protocol is left as it is.
+    let went_well =
+        case.expected == Expected::Accepted && !case.script.has_mark && ending.code() == Some(0);
     let mut last = conversations
         .iter()
         .filter(|talk| talk.taken.iter().any(|taken| taken.is_answered));

@@ -232,10 +232,10 @@ impl Server<'_> {
     async fn response(&mut self, line: &[u8]) -> Result<(), End> {
         self.show('C', line);
         if self.watch.response(line, &mut self.talk) {
-            self.exchange.clear();
-            return self
-                .give(Answer::line("501 5.7.0 given up"), Key::Response)
-                .await;
+            let next = self.exchange.pop_front();
+            let answer = next.filter(|answer| !answer.octets.starts_with(b"334"));
+            let answer = answer.unwrap_or_else(|| Answer::line("501 5.7.0 given up"));
+            return self.give(answer, Key::Response).await;
         }
         self.go_on(Key::Response).await
     }

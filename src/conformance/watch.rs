@@ -1,6 +1,6 @@
 //! What a client must not say, command by command.
 
-use super::case::{Case, Encryption, Key, path};
+use super::case::{Case, Encryption, Key, path, reply_length};
 use super::ear::{canonical, unstuffed};
 use super::server::Conversation;
 use crate::proto::Protocol;
@@ -37,6 +37,8 @@ pub(crate) struct Watch<'a> {
     group: Group,
     data_refused: bool,
     is_closing: bool,
+    /// More replies were given than were due: whose fault it is that the client runs ahead.
+    ahead: Option<&'static str>,
     line: String,
 }
 
@@ -56,6 +58,8 @@ enum Hello {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Login {
     No,
+    /// For now.
+    Deferred,
     Refused,
     In,
 }
@@ -94,6 +98,7 @@ impl<'a> Watch<'a> {
             group: Group::Alone,
             data_refused: false,
             is_closing: false,
+            ahead: None,
             line: String::new(),
         }
     }
@@ -150,6 +155,10 @@ impl<'a> Watch<'a> {
             Key::Other if self.data_refused && !self.knows_what_it_says() => {
                 self.complain(talk, "R-5321-13", "the message follows a refused DATA:");
             }
+            Key::Other if !self.knows_what_it_says() && !talk.taken.is_empty() => {
+                let why = "the message ended before its end:";
+                self.complain(talk, "R-5321-14", why);
+            }
             Key::Other if !self.knows_what_it_says() => {
                 self.complain(talk, "R-5321-1", "this is no command:");
             }
@@ -184,6 +193,13 @@ impl<'a> Watch<'a> {
         let code = octets.get(..3).unwrap_or_default();
         let is_positive = code.first() == Some(&b'2');
         self.is_closing |= code == b"421";
+        let is_surplus = reply_length(octets).is_some_and(|length| length < octets.len());
+        if is_surplus && self.case.wants.protocol == Protocol::Smtp && self.ahead.is_none() {
+            self.ahead = Some(match key {
+                Key::StartTls => "R-3207-3",
+                _ => "R-5321-24",
+            });
+        }
         match key {
             Key::Greeting => self.greeting = code.to_vec(),
             Key::Ehlo | Key::Helo if is_positive => {
@@ -198,6 +214,7 @@ impl<'a> Watch<'a> {
             Key::Auth | Key::Response => match code {
                 b"235" => self.login = Login::In,
                 b"334" | b"504" | b"534" => {}
+                [b'4', ..] => self.login = Login::Deferred,
                 _ => self.login = Login::Refused,
             },
             Key::Mail if is_positive => {
@@ -315,7 +332,8 @@ impl<'a> Watch<'a> {
     }
 
     fn company(&self, key: &Key, behind: &[u8], talk: &mut Conversation) {
-        if behind.is_empty() || *key == Key::Chunk {
+        let is_strange = *key == Key::Other && !self.knows_what_it_says();
+        if behind.is_empty() || *key == Key::Chunk || is_strange {
             return;
         }
         talk.said.groups += 1;
@@ -335,19 +353,20 @@ impl<'a> Watch<'a> {
             | Key::Chunk
             | Key::Rset => false,
         };
-        // Only whoever believed a forged reply goes on before the true one.
-        if *key == Key::Ehlo && self.channel == Channel::Tls && talk.was_reached {
-            return self.complain(talk, "R-3207-3", "it did not wait for the reply in TLS to");
-        }
-        if ends_group {
-            return self.complain(talk, "R-2920-2", "more stood in one group behind");
-        }
-        if !self.offers("PIPELINING") {
-            self.complain(
-                talk,
+        let (rule, why) = if ends_group {
+            ("R-2920-2", "more stood in one group behind")
+        } else if !self.offers("PIPELINING") {
+            (
                 "R-2920-1",
                 "PIPELINING is not on offer, and more came behind",
-            );
+            )
+        } else {
+            return;
+        };
+        match self.ahead {
+            // Only whoever believed a forged reply goes on before the true one.
+            Some(rule) => self.complain(talk, rule, "it did not wait for the reply to"),
+            None => self.complain(talk, rule, why),
         }
     }
 
@@ -405,7 +424,7 @@ impl<'a> Watch<'a> {
             blame(talk, "R-4954-1", "out of place:");
         }
         if self.login == Login::Refused {
-            blame(talk, "R-4954-7", "another attempt with what was refused:");
+            blame(talk, "R-4954-11", "another attempt with what was refused:");
         }
         if words
             .next()
@@ -439,7 +458,7 @@ impl<'a> Watch<'a> {
         if self.channel == Channel::Clear && self.case.wants.encryption == Encryption::StartTls {
             self.complain(talk, "R-3207-2", "TLS is demanded, and in clear goes");
         }
-        if self.login == Login::Refused {
+        if matches!(self.login, Login::Refused | Login::Deferred) {
             self.complain(talk, "R-4954-7", "the log-in was refused:");
         }
         match &self.transaction {

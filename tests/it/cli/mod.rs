@@ -1,5 +1,6 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
+mod conformance;
 mod documents;
 mod extensions;
 mod login;
