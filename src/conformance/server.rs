@@ -387,6 +387,9 @@ impl Exchange {
     /// The answers for a client that sends an initial response, or none, unlike the transcript's.
     fn answers_from(mut self, initial: bool) -> VecDeque<Answer> {
         match (self.initial, initial) {
+            (true, false) if self.mechanism.eq_ignore_ascii_case("LOGIN") => {
+                self.answers.push_front(Answer::line("334 VXNlcm5hbWU6"));
+            }
             (true, false) => self.answers.push_front(Answer::line("334 ")),
             (false, true) if self.answers.len() > 1 => drop(self.answers.pop_front()),
             (true, true) | (false, _) => {}

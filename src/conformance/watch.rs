@@ -105,7 +105,7 @@ impl<'a> Watch<'a> {
 
     /// The client spoke first.
     pub(crate) fn before_greeting(&self, octets: &[u8], talk: &mut Conversation) {
-        if octets.first() != Some(&0x16) {
+        if octets.first() != Some(&TLS_HANDSHAKE) {
             blame(talk, "R-5321-2", "it spoke before the greeting");
         }
     }
@@ -155,6 +155,7 @@ impl<'a> Watch<'a> {
             Key::Other if self.data_refused && !self.knows_what_it_says() => {
                 self.complain(talk, "R-5321-13", "the message follows a refused DATA:");
             }
+            Key::Other if line.first() == Some(&TLS_HANDSHAKE) => {}
             Key::Other if !self.knows_what_it_says() && !talk.taken.is_empty() => {
                 let why = "the message ended before its end:";
                 self.complain(talk, "R-5321-14", why);
@@ -308,6 +309,10 @@ impl<'a> Watch<'a> {
     }
 
     fn form(&self, key: &Key, line: &[u8], talk: &mut Conversation) {
+        if line.first() == Some(&TLS_HANDSHAKE) {
+            let what = "it shakes hands, though the reply to STARTTLS was not 220";
+            return blame(talk, "R-3207-2", what);
+        }
         let Some(text) = line.strip_suffix(b"\r\n") else {
             return self.complain(talk, "R-5321-1", "a bare LF ends");
         };
@@ -678,6 +683,9 @@ fn is_host(name: &str) -> bool {
                     .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
         })
 }
+
+/// The first octet of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// RFC 5321 §4.5.3.1.4.
 const COMMAND_LIMIT: usize = 512;

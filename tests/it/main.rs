@@ -15,6 +15,8 @@ mod properties;
 mod rules;
 mod samples;
 mod sasl;
+#[cfg(feature = "sandbox")]
+mod simulation;
 mod sizes;
 #[cfg(feature = "sandbox")]
 mod tls;

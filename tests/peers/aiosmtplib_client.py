@@ -27,12 +27,14 @@ async def send():
     async with client:
         with open(message, "rb") as file:
             content = file.read()
-        # `sendmail` leaves these to its caller.
-        options = []
-        if not content.isascii() and client.supports_extension("8bitmime"):
-            options.append("BODY=8BITMIME")
         headers = content.partition(b"\r\n\r\n")[0]
         needs_utf8 = not (headers.isascii() and all(path.isascii() for path in [sender, *recipients]))
+        # `sendmail` leaves these to its caller, who has to know what is on offer.
+        options = []
+        if needs_utf8 or not content.isascii():
+            await client.ehlo()
+        if not content.isascii() and client.supports_extension("8bitmime"):
+            options.append("BODY=8BITMIME")
         if needs_utf8 and client.supports_extension("smtputf8"):
             options.append("SMTPUTF8")
         await client.sendmail(sender, recipients, content, mail_options=options)
