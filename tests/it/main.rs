@@ -12,11 +12,15 @@ mod net;
 mod oracles;
 mod preflight;
 mod properties;
+mod reference;
 mod rules;
 mod samples;
 mod sasl;
+mod seeds;
 #[cfg(feature = "sandbox")]
 mod simulation;
 mod sizes;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
 #[cfg(feature = "sandbox")]
 mod tls;
