@@ -180,7 +180,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Judges a response of SASL; whether it gives the exchange up.
-    pub(crate) fn response(&mut self, line: &[u8], talk: &mut Conversation) -> bool {
+    pub(crate) fn response(&self, line: &[u8], talk: &mut Conversation) -> bool {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\r', '\n']);
         if text != "*" && !is_base64(text) {
@@ -655,7 +655,7 @@ fn has_bare_newline(octets: &[u8]) -> bool {
 /// RFC 4648 §4, with padding.
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
-    text.len() % 4 == 0
+    text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
         && body
             .bytes()

@@ -109,7 +109,7 @@ fn enhanced(code: u16, text: &[u8]) -> Option<String> {
     let is_number = |part: &&str| {
         (1..=3).contains(&part.len()) && part.bytes().all(|octet| octet.is_ascii_digit())
     };
-    if parts.len() != 3 || !parts.iter().all(|part| is_number(part)) {
+    if parts.len() != 3 || !parts.iter().all(is_number) {
         return None;
     }
     let class = ["2", "4", "5"]
