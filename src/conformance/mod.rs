@@ -6,17 +6,18 @@
 //! ([`watch`]), and at the end by what it told whoever started it ([`judge`]): success where nobody
 //! has the mail, or a failure where somebody has it.
 //!
-//! What cannot be judged from outside is told apart with the reason ([`transcript`]): what takes minutes, what
-//! a command line cannot ask for, what only the engine's own events show.
+//! What cannot be judged from outside is told apart with the reason ([`transcript`]): what takes
+//! minutes, what a command line cannot ask for, what only the engine's own events show.
 //!
-//! Reading order: `case` (what a transcript wants, and its answers), `transcript` (reads them), `ear` (octets to commands),
-//! `server` and `watch` (one connection), `client` (the program), `judge` (one run), `table` (by
-//! rule), `page` (HTML).
+//! Reading order: `case` (what a transcript wants, and its answers), `transcript` (reads them), `ear`
+//! (octets to commands), `server` and `watch` with `forms` (one connection), `client` (the program),
+//! `judge` (one run), `table` (by rule), `page` (HTML).
 
 mod case;
 mod client;
 mod ear;
 mod files;
+mod forms;
 mod judge;
 mod page;
 mod rules;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Certificates;
-use super::case::{Answer, Case, Encryption, Exchange, Handshake, Key, Then};
+use super::case::{Answer, Case, Encryption, Exchange, Handshake, Key, Then, reply_length};
 use super::ear::{Ear, Heard, Mode};
 use super::watch::{Breach, Taken, Watch};
 use crate::proto::Protocol;
@@ -289,14 +289,7 @@ impl Server<'_> {
             _ => {}
         }
         self.show('S', &answer.octets);
-        let octets = answer.octets.clone();
-        if !octets.is_empty() {
-            match timeout(SILENCE, self.player.turn(&Turn::server(octets))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(End::Failed(io::Error::other(error))),
-                Err(_) => return Err(End::Silence),
-            }
-        }
+        self.say(&key, &answer.octets).await?;
         match answer.then {
             Then::Go => Ok(()),
             Then::Close => {
@@ -318,6 +311,51 @@ impl Server<'_> {
                 self.ear.forget();
                 self.shake_hands(handshake).await
             }
+        }
+    }
+
+    /// Of a reply of several lines the last comes a little later, for clients that do not wait for it.
+    async fn say(&mut self, key: &Key, octets: &[u8]) -> Result<(), End> {
+        let ends_group = match key {
+            Key::Greeting | Key::Ehlo | Key::Helo | Key::StartTls | Key::Auth | Key::Data => true,
+            Key::Response
+            | Key::Mail
+            | Key::Rcpt(_)
+            | Key::Content
+            | Key::Chunk
+            | Key::Rset
+            | Key::Quit
+            | Key::Other => false,
+        };
+        let body = &octets[..octets.len().saturating_sub(1)];
+        let last_line = match reply_length(octets) {
+            Some(length) if length == octets.len() && ends_group => {
+                memchr::memrchr(b'\n', body).map_or(0, |end| end + 1)
+            }
+            Some(_) | None => 0,
+        };
+        let (first, last) = octets.split_at(last_line);
+        if !first.is_empty() {
+            self.write(first).await?;
+            if let Some(octets) = self.hear(BEHIND_A_COMMAND).await?
+                && !octets.is_empty()
+            {
+                self.watch.between_lines(&mut self.talk);
+                self.ear.push(&octets);
+            }
+        }
+        self.write(last).await
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> Result<(), End> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        let turn = Turn::server(octets.to_vec());
+        match timeout(SILENCE, self.player.turn(&turn)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::Failed(io::Error::other(error))),
+            Err(_) => Err(End::Silence),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::case::{Case, Encryption, Key, path, reply_length};
 use super::ear::{canonical, unstuffed};
+use super::forms::{extension_of, has_bare_newline, is_base64, is_host, offers};
 use super::server::Conversation;
 use crate::proto::Protocol;
 
@@ -107,6 +108,19 @@ impl<'a> Watch<'a> {
     pub(crate) fn before_greeting(&self, octets: &[u8], talk: &mut Conversation) {
         if octets.first() != Some(&TLS_HANDSHAKE) {
             blame(talk, "R-5321-2", "it spoke before the greeting");
+        }
+    }
+
+    /// The client spoke while a reply was unfinished. Where that was asked for is another rule's matter.
+    pub(crate) fn between_lines(&self, talk: &mut Conversation) {
+        match self.ahead {
+            Some(rule) => blame(talk, rule, "it did not wait for the end of a reply"),
+            None if self.group == Group::Within => {}
+            None => blame(
+                talk,
+                "R-5321-6",
+                "it did not wait for the last line of a reply",
+            ),
         }
     }
 
@@ -609,79 +623,11 @@ fn blame(talk: &mut Conversation, rule: &str, what: &str) {
     });
 }
 
-/// The keywords and parameters of an EHLO reply, in upper case.
-fn offers(reply: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(reply).to_ascii_uppercase();
-    let lines = text.lines().skip(1);
-    lines
-        .filter_map(|line| line.get(4..).map(|offer| offer.trim().to_owned()))
-        .collect()
-}
-
-/// The extension that a parameter belongs to, where it is known, and the rule that says so.
-fn extension_of(keyword: &str, value: &str) -> (Option<&'static str>, &'static str) {
-    match keyword {
-        "SIZE" => (Some("SIZE"), "R-1870-1"),
-        "BODY" if value.eq_ignore_ascii_case("BINARYMIME") => (Some("BINARYMIME"), "R-3030-5"),
-        "BODY" => (Some("8BITMIME"), "R-6152-1"),
-        "SMTPUTF8" => (Some("SMTPUTF8"), "R-6531-1"),
-        "RET" | "ENVID" | "NOTIFY" | "ORCPT" => (Some("DSN"), "R-3461-3"),
-        "REQUIRETLS" => (Some("REQUIRETLS"), "R-8689-1"),
-        "AUTH" => (Some("AUTH"), "R-5321-12"),
-        _ => (None, "R-5321-12"),
-    }
-}
-
 fn declares(open: &Open, keyword: &str) -> bool {
     open.parameters.iter().any(|parameter| {
         let found = parameter.split('=').next().unwrap_or_default();
         found.eq_ignore_ascii_case(keyword) && !parameter.to_ascii_uppercase().ends_with("7BIT")
     })
-}
-
-fn has_bare_newline(octets: &[u8]) -> bool {
-    let mut last = 0;
-    for (place, octet) in octets.iter().enumerate() {
-        match octet {
-            b'\n' if last != b'\r' => return true,
-            b'\r' if octets.get(place + 1) != Some(&b'\n') => return true,
-            _ => {}
-        }
-        last = *octet;
-    }
-    false
-}
-
-/// RFC 4648 §4, with padding.
-fn is_base64(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    text.len().is_multiple_of(4)
-        && text.len() - body.len() <= 2
-        && body
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/'))
-}
-
-/// RFC 5321 §4.1.2: `Domain / address-literal`.
-fn is_host(name: &str) -> bool {
-    if let Some(literal) = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return literal.parse::<std::net::Ipv4Addr>().is_ok()
-            || literal
-                .strip_prefix("IPv6:")
-                .is_some_and(|rest| rest.parse::<std::net::Ipv6Addr>().is_ok());
-    }
-    !name.is_empty()
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
-        })
 }
 
 /// The first octet of a TLS handshake.
