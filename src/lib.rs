@@ -43,7 +43,7 @@
 //!
 //! ```text
 //! reply, error ◀─ the rest of proto ◀─ { net, sandbox, message } ◀─ providers ◀─ settings ◀─ diagnosis
-//!     ◀─ check ◀─ cli
+//!     ◀─ check ◀─ cli, and of the sandbox alone: conformance ◀─ cli
 //! ```
 //!
 //! | module | in it |
@@ -57,6 +57,7 @@
 //! | `settings` | the fields of a settings form, and a client's configuration made of them |
 //! | `diagnosis` | what an error most likely means, and what to change |
 //! | `check` | the connection check, step by step, and the search for settings that work |
+//! | `conformance` | the transcripts, played against other programs |
 //! | `cli` | the `ehlo` program: options and reports, no protocol |
 //!
 //! Within `proto`, from the outside in: `connection` (the public value) forwards to `handshake`
@@ -168,6 +169,8 @@ pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+mod conformance;
 #[cfg(feature = "diagnosis")]
 pub mod diagnosis;
 mod error;
