@@ -253,7 +253,7 @@ pub(crate) struct LoginArguments {
     /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password or token travel without TLS, readable on the way
+    /// Let the password travel without TLS, readable on the way (a token never does)
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
     /// The password of a settings file.

@@ -288,7 +288,9 @@ impl<'a> Facts<'a> {
                 | Need::Transaction
                 | Need::LongLines
                 | Need::Newlines
-                | Need::LongAddress => {}
+                | Need::LongAddress
+                | Need::LongCommand
+                | Need::OneReply => {}
             },
             Evidence::ReplyLost => self.sign("reply-lost"),
         }

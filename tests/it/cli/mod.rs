@@ -3,6 +3,7 @@
 mod check;
 mod documents;
 mod extensions;
+mod faults;
 mod login;
 mod messages;
 mod protection;
