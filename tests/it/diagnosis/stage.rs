@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ehlo::check::Check;
 use ehlo::diagnosis::{Diagnosis, Situation};
 use ehlo::net::{AddressPolicy, Proxy, TlsOptions, Trust};
 use ehlo::proto::{Config, Pipelining, Timeouts};
@@ -35,6 +36,27 @@ pub(crate) enum With {
 }
 
 impl With {
+    /// Whether it is what a connection check has of its own: a message, and patience.
+    pub(crate) fn is_of_checks(self) -> bool {
+        match self {
+            Self::Recipient(_)
+            | Self::Size(_)
+            | Self::OneByOne
+            | Self::ShortGreeting
+            | Self::ShortHandshake
+            | Self::ShortRcpt => true,
+            Self::Host(_)
+            | Self::Encryption(_)
+            | Self::NoLogin
+            | Self::Password(_)
+            | Self::Token
+            | Self::AnotherPin
+            | Self::PublicOnly
+            | Self::ProxyThatIsNotThere
+            | Self::ClosedPort => false,
+        }
+    }
+
     /// In the words of a settings form.
     pub(crate) fn words(self) -> String {
         match self {
@@ -78,7 +100,7 @@ pub(crate) async fn visit(arguments: &[&str], with: &[With]) -> Visit {
         false => sandbox.address().port(),
     };
     let config = config(&sandbox, port, with);
-    let sender: Mailbox = "alice@example.org".parse().expect("an address");
+    let sender: Mailbox = SENDER.parse().expect("an address");
     let situation = Situation::of(&config).with_sender(sender.clone());
     let (error, situation) = match Client::connect(config).await {
         Err(error) => (error, situation),
@@ -99,6 +121,26 @@ pub(crate) async fn visit(arguments: &[&str], with: &[With]) -> Visit {
         error,
         varying: vec![(pin, "FINGERPRINT"), (port.to_string(), "2525")],
     }
+}
+
+/// As [`visit`], by the connection check, with a test mail.
+pub(crate) async fn checked(arguments: &[&str], with: &[With]) -> Diagnosis {
+    let sandbox = Sandbox::start(options(arguments))
+        .await
+        .expect("a sandbox can be started");
+    let port = match with.contains(&With::ClosedPort) {
+        true => closed_port(),
+        false => sandbox.address().port(),
+    };
+    let report = Check::new(config(&sandbox, port, with))
+        .with_sender(SENDER.parse().expect("an address"))
+        .with_send_to("bob@example.net".parse().expect("an address"))
+        .start()
+        .report()
+        .await;
+    report
+        .diagnosis
+        .unwrap_or_else(|| panic!("{arguments:?}: {:?}", report.steps))
 }
 
 /// The options of `ehlo sandbox`, as far as cases use them.
@@ -205,3 +247,5 @@ pub(crate) fn closed_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }
+
+const SENDER: &str = "alice@example.org";
