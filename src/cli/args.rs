@@ -2,6 +2,7 @@
 //! What the values mean is decided where they are used.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -39,6 +40,9 @@ pub(crate) struct SendArguments {
     pub(crate) extensions: ExtensionArguments,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
+    /// Send several messages over up to so many connections at a time [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Server")]
+    pub(crate) connections: Option<NonZeroUsize>,
     /// Print one JSON document (one a line for several messages) instead of text
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -91,7 +95,8 @@ pub(crate) struct EnvelopeArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Message")]
 pub(crate) struct MessageArguments {
-    /// Complete message, - for standard input; several go over one connection
+    /// Complete message, - for standard input; or a folder or an mbox of them; may be given many
+    /// times
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "text", "html", "attach"])]
     pub(crate) message: Vec<PathBuf>,
     /// Subject of a composed message
@@ -253,7 +258,7 @@ pub(crate) struct LoginArguments {
     /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password or token travel without TLS, readable on the way
+    /// Let the password travel without TLS, readable on the way (a token never does)
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
     /// The password of a settings file.
@@ -381,6 +386,9 @@ Examples:
   By an OAuth 2.0 access token, from a file that is kept fresh by something else:
     ehlo send --server smtp://jo@mail.example.org --token-file token \\
          --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
+  All messages of a folder, by four connections at a time:
+    ehlo send --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --to archive@example.com --message letters/ --connections 4
   To a server on this machine, without TLS, with the dialogue and a result for a script:
     ehlo send --host localhost --encryption none --from jo@example.org \\
          --to ann@example.com --message - --trace dialogue.txt --json < letter.eml

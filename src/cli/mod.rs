@@ -2,8 +2,9 @@
 //!
 //! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what
 //! can be written), `settings` (the file beneath them), `server` and `connection` (from options to a
-//! client's configuration), `input` (the messages), `courier` (carries them), `trace` (the dialogue),
-//! `report` (JSON) and `human` (text), `exit` (codes). No protocol decision is made here.
+//! client's configuration), `input` (the messages), `courier` (carries them; `run` if they are
+//! several, with `mbox` and `progress`), `trace` (the dialogue), `report` (JSON) and `human` (text),
+//! `exit` (codes). No protocol decision is made here.
 
 mod args;
 mod check;
@@ -15,7 +16,10 @@ mod failure;
 mod human;
 mod input;
 mod interrupt;
+mod mbox;
+mod progress;
 mod report;
+mod run;
 mod sandbox;
 mod send;
 mod server;

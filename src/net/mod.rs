@@ -6,10 +6,12 @@
 //! that the engine has to say with one vectored write. It reads while it writes, so a long
 //! recipient list cannot deadlock, and a refusal in the middle of a message is seen at once.
 //!
+//! A [`Pool`](crate::Pool) has several connections, and uses them again.
+//!
 //! Reading order: `client` (what callers hold), `shared` (what handles and driver have in common),
 //! `driver`, `transport`, then `route` (the ways to a server) with `resolve`, `policy`, `connect` and
-//! `tunnel`, then `tls` with its parts. `milestone` is for those who want to know how a connection gets
-//! on.
+//! `tunnel`, then `tls` with its parts, then `pool`, which stands on `client` alone. `milestone` is for
+//! those who want to know how a connection gets on.
 //!
 //! What is decided here is how octets travel, never which: that is the engine's.
 
@@ -27,6 +29,7 @@ mod failed;
 mod handshake;
 mod milestone;
 mod policy;
+pub(crate) mod pool;
 pub(crate) mod proxy;
 mod resolve;
 mod rounds;
@@ -50,6 +53,7 @@ pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
 pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
+pub use pool::{PoolOptions, PoolStats, SendAll};
 pub use proxy::{Proxy, ProxyError};
 pub use route::Route;
 #[cfg(feature = "tls")]

@@ -5,6 +5,7 @@ mod documents;
 mod extensions;
 mod faults;
 mod login;
+mod many;
 mod messages;
 mod protection;
 mod screen;
