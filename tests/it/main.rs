@@ -21,5 +21,7 @@ mod sasl;
 #[cfg(feature = "diagnosis")]
 mod settings;
 mod sizes;
+#[cfg(all(feature = "sandbox", feature = "tokio"))]
+mod strict;
 #[cfg(feature = "sandbox")]
 mod tls;

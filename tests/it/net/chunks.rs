@@ -14,9 +14,10 @@ use ehlo::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{hello, to};
+use crate::strict::Strict;
 
-async fn sandbox(options: Options) -> Sandbox {
-    let sandbox = Sandbox::start(options.with_tls(TlsMode::None)).await;
+async fn sandbox(options: Options) -> Strict {
+    let sandbox = Strict::start(options.with_tls(TlsMode::None)).await;
     sandbox.expect("a port on loopback is free")
 }
 
@@ -32,7 +33,8 @@ fn session() -> Config {
 }
 
 fn kibibyte() -> Content {
-    let message = format!("Subject: Hello\r\n\r\n{}\r\n", "x".repeat(1004));
+    let line = format!("{}\r\n", "x".repeat(501));
+    let message = format!("Subject: Hello\r\n\r\n{line}{line}");
     let content = Content::check(message, BareNewlines::Reject).unwrap();
     assert_eq!(content.facts().wire_size, 1024);
     content
