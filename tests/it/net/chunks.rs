@@ -216,6 +216,31 @@ async fn text_with_a_nul_is_the_same_whole_and_streamed() {
 }
 
 #[tokio::test]
+async fn nothing_goes_out_that_a_server_would_only_put_up_with() {
+    let options = Options::default()
+        .with_extension(Extension::SmtpUtf8)
+        .with_fault("reply@body#2=452 4.3.1 full".parse().unwrap());
+    for chunking in [Chunking::Off, Chunking::WhereOffered] {
+        let sandbox = sandbox(options.clone()).await;
+        let client = client(&sandbox, session().with_chunking(chunking)).await;
+        let mut verdicts = Vec::new();
+        for text in [
+            "Subject: 8-bit\r\n\r\n\u{e9}\r\n",
+            "Subject: refused\r\n\r\n",
+            "Subject: \u{e9}\r\n\r\n",
+            "Subject: longer than the others\r\n\r\n",
+        ] {
+            let content = Content::check(text, BareNewlines::Reject).unwrap();
+            let outcome = client.send(to("bob@example.org"), content).await;
+            verdicts.extend(outcome.verdicts().iter().map(short));
+        }
+        let taken = "accepted 250";
+        assert_eq!(verdicts, [taken, "body 452", taken, taken]);
+        // What was wrong with it, if anything was, the sandbox says at its end.
+    }
+}
+
+#[tokio::test]
 async fn lmtp_delivers_to_some() {
     for chunking in [Chunking::Off, Chunking::WhereOffered] {
         let options = Options::default()
