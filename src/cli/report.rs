@@ -1,5 +1,6 @@
 //! What became of a message: one report, written for people or as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -50,6 +51,26 @@ pub(crate) enum Overall {
     Rejected,
     InDoubt,
     Failed,
+}
+
+/// How often each outcome came.
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<Overall, u64>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, overall: Overall) {
+        *self.0.entry(overall).or_default() += 1;
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Those that came, the best first.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Overall, u64)> {
+        self.0.iter().map(|(overall, count)| (*overall, *count))
+    }
 }
 
 impl Report {

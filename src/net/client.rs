@@ -186,43 +186,7 @@ impl Client {
         let body = Body::Streamed(streamed);
         let permits = self.owner.shared.wait_for_room(&body).await;
         let mut delivery = self.enqueue(envelope, Some(body), permits);
-        let mut buffer = BytesMut::new();
-        loop {
-            if let Some(outcome) = delivery.room_or_outcome().await {
-                return outcome;
-            }
-            if buffer.capacity() < PIECE / 4 {
-                buffer.reserve(PIECE);
-            }
-            let read = tokio::select! {
-                biased;
-                outcome = &mut delivery => return outcome,
-                read = reader.read_buf(&mut buffer) => read,
-            };
-            match read {
-                Ok(0) => {
-                    while delivery.finish_body() == Taken::No {
-                        if let Some(outcome) = delivery.room_or_outcome().await {
-                            return outcome;
-                        }
-                    }
-                    return delivery.await;
-                }
-                Ok(_) => {
-                    let mut piece = buffer.split().freeze();
-                    while let Err(back) = delivery.write_body(piece) {
-                        piece = back;
-                        if let Some(outcome) = delivery.room_or_outcome().await {
-                            return outcome;
-                        }
-                    }
-                }
-                Err(error) => {
-                    delivery.abandon_body();
-                    return blame_reader(delivery.await, error);
-                }
-            }
-        }
+        delivery.feed(&mut reader).await
     }
 
     /// Sends one message and ends the connection. QUIT travels with the message, where the server
@@ -285,7 +249,32 @@ impl Client {
     /// What ended the connection before.
     pub async fn close(self) -> Result<(), Error> {
         self.owner.shared.change(|state| state.leave(now()));
+        self.closed().await
+    }
+
+    /// Waits for the end of the connection, whoever makes it.
+    pub(super) async fn closed(&self) -> Result<(), Error> {
         poll_fn(|cx| self.owner.shared.lock().poll_closed(cx)).await
+    }
+
+    /// Whether both are handles to one connection.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
+    /// Messages that the server has answered, one way or the other.
+    pub(super) fn answered(&self) -> u64 {
+        self.owner.shared.lock().answered()
+    }
+
+    /// Whether it still takes messages: nobody has ended it, and nobody is about to.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.owner.shared.lock();
+        match state.life {
+            Life::Opening(_) | Life::Ready(_) => state.connection.is_open(),
+            Life::Closed(_) => false,
+        }
     }
 
     fn enqueue(&self, envelope: Envelope, body: Option<Body>, permits: u32) -> Delivery {
@@ -401,6 +390,47 @@ enum DeliveryStage {
 }
 
 impl Delivery {
+    /// Writes a streamed body, as the engine wants it, and waits for the outcome.
+    pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
+        let mut buffer = BytesMut::new();
+        loop {
+            if let Some(outcome) = self.room_or_outcome().await {
+                return outcome;
+            }
+            if buffer.capacity() < PIECE / 4 {
+                buffer.reserve(PIECE);
+            }
+            let read = tokio::select! {
+                biased;
+                outcome = &mut *self => return outcome,
+                read = reader.read_buf(&mut buffer) => read,
+            };
+            match read {
+                Ok(0) => {
+                    while self.finish_body() == Taken::No {
+                        if let Some(outcome) = self.room_or_outcome().await {
+                            return outcome;
+                        }
+                    }
+                    return self.await;
+                }
+                Ok(_) => {
+                    let mut piece = buffer.split().freeze();
+                    while let Err(back) = self.write_body(piece) {
+                        piece = back;
+                        if let Some(outcome) = self.room_or_outcome().await {
+                            return outcome;
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.abandon_body();
+                    return blame_reader(self.await, error);
+                }
+            }
+        }
+    }
+
     /// Waits until the engine wants more of the body, or the transaction is over.
     async fn room_or_outcome(&mut self) -> Option<Outcome> {
         poll_fn(|cx| {

@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         match self.transport.poll_handshake(cx) {
             Poll::Pending => return Step::Nothing,
             Poll::Ready(Ok(session)) => {
-                self.reached(Milestone::Secured(&session), now);
+                self.reached(Milestone::Secured(&session));
                 state.connection.tls_established(session, now);
             }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
@@ -315,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Event::Recipient { .. } => {}
                 Event::Reached { stage, reply } => {
                     self.trace.reached(stage, reply.code().number());
-                    self.reached(Milestone::Granted(stage, &reply), now);
+                    self.reached(Milestone::Granted(stage, &reply));
                 }
                 Event::StartTls => self.start_tls(&mut state.connection, now),
                 Event::CredentialsWanted {
@@ -343,9 +343,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         (step, Course::On)
     }
 
-    fn reached(&self, milestone: Milestone<'_>, now: Instant) {
+    /// Tells the watcher, by a clock that is read anew: a handshake takes time within a turn.
+    fn reached(&self, milestone: Milestone<'_>) {
         if let Some(watcher) = &self.watcher {
-            watcher.reached(milestone, now);
+            watcher.reached(milestone, now());
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct State {
     /// How many recipients the server was found to take in one transaction.
     found_limit: Option<usize>,
     leave: Leave,
+    /// Transactions that the server has answered.
+    answered: u64,
     /// Unfinished transactions whose body is streamed.
     streamed: usize,
     /// Who waits for the end of the connection.
@@ -124,6 +126,7 @@ impl Shared {
                 next_rounds: 0,
                 found_limit: None,
                 leave: Leave::No,
+                answered: 0,
                 streamed: 0,
                 mourners: Vec::new(),
                 woken: Vec::new(),
@@ -288,6 +291,11 @@ impl State {
         }
     }
 
+    /// Transactions that the server has answered, one way or the other, and not by closing.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// How many recipients a transaction may have, as far as the server has said or shown it.
     pub(super) fn recipient_limit(&self) -> Option<usize> {
         let stated = self.connection.session().and_then(|session| {
@@ -436,6 +444,7 @@ impl State {
         };
         let slot = &mut self.slots[index];
         self.unfinished = self.unfinished.saturating_sub(1);
+        self.answered += u64::from(verdicts.iter().any(is_answer));
         if slot.kind == Kind::Streamed {
             self.streamed = self.streamed.saturating_sub(1);
         }
@@ -612,6 +621,16 @@ fn submit_error(problem: SubmitProblem) -> Error {
 /// A verdict for each recipient, or a single one where there is none.
 fn not_sent(envelope: &Envelope, error: &Error) -> Vec<Verdict> {
     vec![Verdict::NotSent(error.clone()); envelope.recipients().len().max(1)]
+}
+
+/// Whether the server has had its say on the message: to close the session (RFC 5321 §3.8) says
+/// nothing of it.
+fn is_answer(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Accepted(_) | Verdict::Deferred(_) => true,
+        Verdict::Refused { reply, .. } => reply.code().number() != 421,
+        Verdict::NotSent(_) | Verdict::InDoubt(_) => false,
+    }
 }
 
 pub(super) fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {

@@ -17,7 +17,7 @@ use super::timer::Timeouts;
 ///     .with_credentials(Credentials::password("alice", "secret")?);
 /// # Ok::<(), ehlo::CredentialsError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// When and whether TLS starts. No default: there is no harmless one.
@@ -201,7 +201,7 @@ impl Security {
 }
 
 /// Who logs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Login {
     /// Nobody: AUTH is not used.

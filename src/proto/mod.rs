@@ -4,6 +4,8 @@
 //! environment, randomness, logging, and `async`. Time comes in as an argument, octets go in and
 //! out, and everything else is an [`Event`].
 //!
+//! The rules of the protocol, and what shows that each is kept, are a page of their own: [`rules`].
+//!
 //! # Where a server does not keep its word
 //!
 //! What comes of it when an extension is refused, misspelt or half there. An error is given as
@@ -84,6 +86,9 @@ mod pipeline;
 pub(crate) mod preflight;
 mod refusal;
 pub(crate) mod reply;
+#[cfg(doc)]
+#[doc = include_str!("rules.md")]
+pub mod rules {}
 pub(crate) mod sasl;
 pub(crate) mod schedule;
 pub(crate) mod session;

@@ -16,12 +16,19 @@ mod net;
 mod oracles;
 mod preflight;
 mod properties;
+mod reference;
+mod rules;
 mod samples;
 mod sasl;
+mod seeds;
 #[cfg(feature = "diagnosis")]
 mod settings;
+#[cfg(feature = "sandbox")]
+mod simulation;
 mod sizes;
 #[cfg(all(feature = "sandbox", feature = "tokio"))]
 mod strict;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
 #[cfg(feature = "sandbox")]
 mod tls;
