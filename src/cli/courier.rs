@@ -21,7 +21,7 @@ use crate::net::client::Client;
 use crate::proto::Stats;
 use crate::proto::body::Content;
 use crate::proto::preflight::{Effect, preflight};
-use crate::proto::transaction::{Envelope, Outcome, Verdict};
+use crate::proto::transaction::{Commitment, Envelope, Outcome, Verdict};
 
 /// Sends messages to one server.
 pub(crate) struct Courier<'a> {
@@ -269,6 +269,10 @@ impl<'a> Courier<'a> {
             message,
             server: self.server.clone(),
             recipients: recipients.zip(outcome.verdicts().iter().cloned()).collect(),
+            commitment: match self.arguments.envelope.all_or_nothing {
+                true => Commitment::AllOrNothing,
+                false => Commitment::Each,
+            },
             traffic: Traffic::between(&self.reported, &self.spent),
             elapsed,
         };

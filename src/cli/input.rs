@@ -361,7 +361,7 @@ async fn scan(file: &mut File) -> io::Result<Scan> {
 
 fn streamed(facts: &ContentFacts, rules: Rules) -> Streamed {
     let encoding = match (facts.nul, facts.eight_bit) {
-        (Some(_), _) => Encoding::Binary,
+        (Some(_), _) => Encoding::TextWithNul,
         (None, true) => Encoding::EightBit,
         (None, false) => Encoding::SevenBit,
     };

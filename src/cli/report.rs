@@ -13,7 +13,7 @@ use crate::net::config::ClientConfig;
 use crate::proto::Stats;
 use crate::proto::reply::Reply;
 use crate::proto::session::Session;
-use crate::proto::transaction::{Outcome, Verdict};
+use crate::proto::transaction::{Commitment, Outcome, Verdict};
 
 /// What became of one message.
 pub(crate) struct Report {
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) server: ServerFacts,
     /// As they were given, each with its verdict.
     pub(crate) recipients: Vec<(String, Verdict)>,
+    /// What was promised if some are refused.
+    pub(crate) commitment: Commitment,
     pub(crate) traffic: Traffic,
     pub(crate) elapsed: Duration,
 }
@@ -129,10 +131,11 @@ impl Report {
 
     /// The code that this report alone would exit with.
     pub(crate) fn exit(&self) -> Exit {
-        match self.overall() {
-            Overall::Accepted | Overall::Partial => Exit::Done,
-            Overall::InDoubt => Exit::Temporary,
-            Overall::Rejected | Overall::Failed => match self.error() {
+        match (self.overall(), self.commitment) {
+            (Overall::Accepted, _) | (Overall::Partial, Commitment::Each) => Exit::Done,
+            (Overall::InDoubt, _) => Exit::Temporary,
+            (Overall::Rejected | Overall::Failed, _)
+            | (Overall::Partial, Commitment::AllOrNothing) => match self.error() {
                 Some(error) => Exit::of(&error),
                 None => Exit::Internal,
             },

@@ -197,24 +197,16 @@ impl Client {
     pub async fn send_last(self, envelope: Envelope, body: impl Into<Body>) -> Outcome {
         let body = body.into();
         let permits = self.owner.shared.wait_for_room(&body).await;
-        // What the server puts off needs another transaction: QUIT waits until that is known.
-        let may_go_on = match &body {
-            Body::Whole(_) => Rounds::may_be_needed(&envelope),
-            Body::Streamed(_) => false,
-        };
         let submitted = self.owner.shared.change(|state| {
             let now = now();
             let submitted = begin(state, envelope, Some(body), permits, now);
-            if !may_go_on {
-                state.connection.quit(now);
-            }
+            state.leave(now);
             submitted
         });
         let outcome = self.delivery(submitted, permits).await;
-        self.owner.shared.change(|state| {
-            state.connection.quit(now());
-            state.departure = Departure::WhenIdle;
-        });
+        self.owner
+            .shared
+            .change(|state| state.departure = Departure::WhenIdle);
         outcome
     }
 
@@ -256,9 +248,7 @@ impl Client {
     /// # Errors
     /// What ended the connection before.
     pub async fn close(self) -> Result<(), Error> {
-        self.owner
-            .shared
-            .change(|state| state.connection.quit(now()));
+        self.owner.shared.change(|state| state.leave(now()));
         self.closed().await
     }
 
@@ -394,7 +384,7 @@ impl fmt::Debug for Delivery {
 enum DeliveryStage {
     Waiting(TransactionId),
     /// Of a message that may take more than one transaction.
-    InRounds(Box<Rounds>),
+    InRounds(u64),
     Refused(Outcome),
     Taken,
 }
@@ -520,21 +510,10 @@ impl Future for Delivery {
                     }
                 }
             }
-            DeliveryStage::InRounds(mut rounds) => {
-                // Another transaction is something for the driver to send.
-                let mut state = self.owner.shared.lock();
-                let submitted = state.submitted();
-                let finished = rounds.poll(&mut state, cx, now());
-                let driver = match state.submitted() == submitted {
-                    true => None,
-                    false => state.driver.clone(),
-                };
-                drop(state);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+            DeliveryStage::InRounds(number) => {
+                let finished = self.owner.shared.lock().poll_rounds(number, cx);
                 if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(rounds);
+                    self.stage = DeliveryStage::InRounds(number);
                 }
                 finished
             }
@@ -551,10 +530,11 @@ impl Drop for Delivery {
                 let id = *id;
                 self.owner.shared.change(|state| state.abandon(id, now()));
             }
-            DeliveryStage::InRounds(rounds) => {
+            DeliveryStage::InRounds(number) => {
+                let number = *number;
                 self.owner
                     .shared
-                    .change(|state| rounds.abandon(state, now()));
+                    .change(|state| state.abandon_rounds(number, now()));
             }
             DeliveryStage::Refused(_) | DeliveryStage::Taken => {}
         }
@@ -570,10 +550,9 @@ fn begin(
     now: Instant,
 ) -> Result<DeliveryStage, Vec<Verdict>> {
     match body {
-        Some(Body::Whole(content)) if Rounds::may_be_needed(&envelope) => {
-            Rounds::begin(state, envelope, content, permits, now)
-                .map(|rounds| DeliveryStage::InRounds(Box::new(rounds)))
-        }
+        Some(Body::Whole(content)) if Rounds::may_be_needed(&envelope) => state
+            .submit_in_rounds(envelope, content, permits, now)
+            .map(DeliveryStage::InRounds),
         body => state
             .submit(envelope, body, permits, now)
             .map(DeliveryStage::Waiting),

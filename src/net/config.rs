@@ -18,6 +18,7 @@ use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, Security};
+use crate::proto::labels;
 use crate::proto::reply::Reply;
 use crate::proto::sasl::{Credentials, MechanismName};
 
@@ -68,10 +69,16 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A configuration for this host, with the port that goes with the security.
+    /// A configuration for this host, with the port that goes with the security. A name beyond ASCII
+    /// is written as A-labels, which is what resolvers and certificates have.
     pub fn new(host: impl Into<String>, security: Security) -> Self {
+        let host = host.into();
+        let ascii = match host.is_ascii() {
+            true => None,
+            false => labels::to_ascii(&host),
+        };
         Self {
-            host: host.into(),
+            host: ascii.unwrap_or(host),
             port: security.default_port(),
             certificate_name: None,
             session: Config::new(security),

@@ -31,7 +31,8 @@ pub struct Config {
     /// knows, the strongest first. Where the server refuses one as such (504, 534) the next is tried,
     /// unless the refusal may be one of the secret: no server gets to judge that twice.
     pub mechanisms: Vec<MechanismName>,
-    /// Whether a password or token may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4).
+    /// Whether a password may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4). A token
+    /// never is.
     pub plaintext_auth: PlaintextAuth,
     /// When a SASL initial response travels with AUTH. Default: where the mechanism defines one.
     pub initial_response: InitialResponse,
@@ -224,7 +225,8 @@ pub enum PlaintextAuth {
     /// proves that it knows it. CRAM-MD5, which has none of this but the first, cannot.
     #[default]
     Refuse,
-    /// If the session has no TLS: CRAM-MD5 where it is offered, else the secret itself.
+    /// If the session has no TLS: CRAM-MD5 where it is offered, else the password itself. A bearer
+    /// token stays within TLS all the same, as RFC 7628 §3 demands.
     Allow,
 }
 

@@ -16,8 +16,8 @@ use super::fault;
 use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
+use super::offers::Offers;
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
-use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply, Statuses};
 use super::sasl::Credentials;
@@ -280,6 +280,12 @@ impl Connection {
     pub fn is_open(&self) -> bool {
         let ending = matches!(self.phase, Phase::Closed(_) | Phase::Ending(_));
         self.pipeline.quit == Quit::No && !ending
+    }
+
+    /// Whether a message may yet need another transaction, since one of its recipients has been put
+    /// off ([`Verdict::Deferred`](crate::Verdict::Deferred)), or may be: the answers are not there.
+    pub fn may_defer(&self) -> bool {
+        self.pipeline.may_defer()
     }
 
     /// Counters.

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use ehlo::sandbox::{Happening, Options, Sandbox};
+use ehlo::sandbox::{Extension, Happening, Options, Sandbox};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -110,6 +110,23 @@ async fn a_large_file_is_streamed_and_normalised() {
         .send_files(&[&file], &["--bare-newlines", "reject"])
         .await;
     run.assert_failed(65, "usage", "body");
+}
+
+#[tokio::test]
+async fn text_with_a_nul_arrives_the_same_from_a_small_file_and_a_large_one() {
+    let options = Options::default().with_extension(Extension::BinaryMime);
+    let server = Server::start(options).await;
+    for lines in [10, 100_000] {
+        let text = format!("Subject: nul\n\n{}\0", "0123456789abcde\n".repeat(lines));
+        let file = server.file("nul.eml", &text);
+        let run = server.send_files(&[&file], &[]).await;
+        assert_eq!(run.code, 0, "{}", run.all());
+        let received = server.sandbox.received().pop().expect("it was accepted");
+        let expected = text.replace('\n', "\r\n") + "\r\n";
+        assert!(received.content == expected.as_bytes());
+        let size = ("SIZE".to_owned(), Some(expected.len().to_string()));
+        assert!(received.parameters.contains(&size));
+    }
 }
 
 #[tokio::test]

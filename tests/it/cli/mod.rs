@@ -1,8 +1,10 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
 mod check;
+mod conformance;
 mod documents;
 mod extensions;
+mod faults;
 mod login;
 mod many;
 mod messages;
