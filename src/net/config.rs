@@ -15,7 +15,7 @@ use super::proxy::Proxy;
 use super::route::Route;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
-use crate::proto::config::{BehindMessage, Config, Security};
+use crate::proto::config::{BehindMessage, Config, RecipientEvents, Security};
 use crate::proto::reply::Reply;
 use crate::proto::sasl::{Credentials, MechanismName};
 
@@ -165,6 +165,7 @@ impl ClientConfig {
     /// The session's policy for the next connection, with what earlier ones have learnt.
     pub(super) fn next_session(&self) -> Config {
         let mut session = self.session.clone();
+        session.recipient_events = RecipientEvents::Off;
         if self.lessons.refuses_behind_message.load(Ordering::Relaxed) {
             session.behind_message = BehindMessage::Wait;
         }

@@ -41,6 +41,8 @@ struct Wire<S> {
     reading: Reading,
     writing: Writing,
     timer: Timer,
+    /// Empty, with room for who is to be woken.
+    woken: Vec<Waker>,
     source: Option<Arc<dyn CredentialSource>>,
     asked: Option<CredentialsFuture>,
     lessons: Arc<Lessons>,
@@ -111,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             reading: Reading::Open,
             writing: Writing::Idle,
             timer: Timer::default(),
+            woken: Vec::new(),
             source: config.credentials.clone(),
             asked: None,
             lessons: config.lessons(),
@@ -140,11 +143,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         state.register_driver(cx);
         let turn = wire.turn(shared, &mut state, cx);
         state.wake_writer();
-        let woken = state.take_woken();
+        let mut woken = state.take_woken(std::mem::take(&mut wire.woken));
         drop(state);
-        for waker in woken {
+        for waker in woken.drain(..) {
             waker.wake();
         }
+        wire.woken = woken;
         turn
     }
 }
@@ -183,7 +187,7 @@ impl<S> Drop for Driver<S> {
         }
         state.close(result);
         self.shared.close_room();
-        let woken = state.take_woken();
+        let woken = state.take_woken(Vec::new());
         drop(state);
         for waker in woken {
             waker.wake();

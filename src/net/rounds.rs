@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::shared::State;
+use super::shared::{State, closed_error};
 use crate::proto::body::Content;
 use crate::proto::notice::Notice;
 use crate::proto::transaction::{Body, Commitment, Envelope, Outcome, TransactionId, Verdict};
@@ -16,8 +16,8 @@ pub(super) struct Rounds {
     content: Content,
     /// Those that are not finished, in the order of their submission.
     parts: VecDeque<Part>,
-    /// In envelope order.
-    verdicts: Vec<Option<Verdict>>,
+    /// In envelope order, as far as they are known.
+    verdicts: Vec<Verdict>,
     notices: Vec<Notice>,
     /// Transactions submitted before its own.
     begun: u64,
@@ -26,8 +26,8 @@ pub(super) struct Rounds {
 /// One transaction.
 struct Part {
     id: TransactionId,
-    /// The places of its recipients in the envelope.
-    places: Vec<usize>,
+    /// The places of its recipients in the envelope; `None` where it has all of them.
+    places: Option<Vec<usize>>,
 }
 
 impl Rounds {
@@ -58,19 +58,25 @@ impl Rounds {
         });
         let mut rounds = Self {
             parts: VecDeque::new(),
-            verdicts: vec![None; count],
+            verdicts: Vec::new(),
             notices: Vec::new(),
             begun: state.submitted(),
             envelope,
             content,
         };
-        let mut permits = permits;
-        let places: Vec<usize> = (0..count).collect();
-        for places in places.chunks(limit.unwrap_or(count).max(1)) {
-            rounds.submit(state, places.to_vec(), std::mem::take(&mut permits), now);
+        match limit.filter(|limit| (1..count).contains(limit)) {
+            None => rounds.submit(state, None, permits, now),
+            Some(limit) => {
+                let mut permits = permits;
+                let places: Vec<usize> = (0..count).collect();
+                for places in places.chunks(limit) {
+                    let permits = std::mem::take(&mut permits);
+                    rounds.submit(state, Some(places.to_vec()), permits, now);
+                }
+            }
         }
         match rounds.parts.is_empty() {
-            true => Err(rounds.verdicts.into_iter().flatten().collect()),
+            true => Err(rounds.verdicts),
             false => Ok(rounds),
         }
     }
@@ -88,12 +94,12 @@ impl Rounds {
                 Poll::Pending => return Poll::Pending,
             };
             if let Some(part) = self.parts.pop_front() {
-                self.take(state, part, &outcome, now);
+                self.take(state, part, outcome, now);
             }
         }
         let verdicts = std::mem::take(&mut self.verdicts);
-        let outcome = Outcome::new(verdicts.into_iter().flatten().collect())
-            .with_notices(std::mem::take(&mut self.notices));
+        let notices = std::mem::take(&mut self.notices);
+        let outcome = Outcome::new(verdicts).with_notices(notices);
         Poll::Ready(match state.connection.session() {
             Some(session) => outcome.in_session(session),
             None => outcome,
@@ -109,40 +115,64 @@ impl Rounds {
 
     /// Whoever was put off gets another transaction, if this one was of use to somebody: so there is
     /// an end to it.
-    fn take(&mut self, state: &mut State, part: Part, outcome: &Outcome, now: Instant) {
-        let mut put_off = Vec::new();
-        let last = outcome.verdicts().last();
-        for (index, place) in part.places.into_iter().enumerate() {
-            // A connection that ended without the engine has one verdict for all.
-            let Some(verdict) = outcome.verdicts().get(index).or(last) else {
-                continue;
-            };
-            if matches!(verdict, Verdict::Deferred(_)) {
-                put_off.push(place);
-            }
-            self.verdicts[place] = Some(verdict.clone());
-        }
+    fn take(&mut self, state: &mut State, part: Part, outcome: Outcome, now: Instant) {
         for notice in outcome.notices() {
             if !self.notices.contains(notice) {
                 self.notices.push(notice.clone());
             }
         }
-        let was_of_use = outcome.verdicts().iter().any(Verdict::is_accepted);
+        let mut verdicts = outcome.into_verdicts();
+        // A connection that ended without the engine has one verdict for all.
+        let count = match &part.places {
+            None => self.envelope.recipients().len(),
+            Some(places) => places.len(),
+        };
+        if let Some(last) = verdicts.last().cloned() {
+            verdicts.resize(count, last);
+        }
+        let was_of_use = verdicts.iter().any(Verdict::is_accepted);
+        let put_off = |&index: &usize| matches!(verdicts[index], Verdict::Deferred(_));
+        let put_off = (0..verdicts.len()).filter(put_off);
+        let put_off: Vec<usize> = match &part.places {
+            None => put_off.collect(),
+            Some(places) => put_off.map(|index| places[index]).collect(),
+        };
+        self.place(part.places, verdicts);
         if was_of_use && !put_off.is_empty() && state.may_go_on(self.begun) {
-            self.submit(state, put_off, 0, now);
+            self.submit(state, Some(put_off), 0, now);
         }
     }
 
-    fn submit(&mut self, state: &mut State, places: Vec<usize>, permits: u32, now: Instant) {
-        let envelope = self.envelope.part(&places);
+    fn submit(
+        &mut self,
+        state: &mut State,
+        places: Option<Vec<usize>>,
+        permits: u32,
+        now: Instant,
+    ) {
+        let envelope = match &places {
+            None => self.envelope.clone(),
+            Some(places) => self.envelope.part(places),
+        };
         let body = Some(Body::Whole(self.content.clone()));
         match state.submit(envelope, body, permits, now) {
             Ok(id) => self.parts.push_back(Part { id, places }),
-            Err(verdicts) => {
-                for (place, verdict) in places.into_iter().zip(verdicts) {
-                    self.verdicts[place] = Some(verdict);
-                }
-            }
+            Err(verdicts) => self.place(places, verdicts),
+        }
+    }
+
+    /// Puts verdicts where they belong.
+    fn place(&mut self, places: Option<Vec<usize>>, verdicts: Vec<Verdict>) {
+        let Some(places) = places else {
+            self.verdicts = verdicts;
+            return;
+        };
+        // Until the others have theirs.
+        let count = self.envelope.recipients().len();
+        self.verdicts
+            .resize_with(count, || Verdict::NotSent(closed_error()));
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            self.verdicts[place] = verdict;
         }
     }
 }

@@ -122,11 +122,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the state, then wakes whom it concerns: the driver too.
+    /// Does something with the state, then wakes the driver, if there is something for it to do.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        let driver = state.driver.clone();
+        let concerned = state.departure != Departure::Polite || state.connection.has_output();
+        let driver = match concerned {
+            true => state.driver.clone(),
+            false => None,
+        };
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
@@ -150,6 +154,10 @@ impl Shared {
     /// Waits until there is room for this body. Returns the permits that it takes.
     pub(super) async fn wait_for_room(&self, body: &Body) -> u32 {
         let weight = weight(Some(body));
+        if let Ok(permit) = self.room.try_acquire_many(weight) {
+            permit.forget();
+            return weight;
+        }
         match self.room.acquire_many(weight).await {
             Ok(permit) => {
                 permit.forget();
@@ -392,9 +400,9 @@ impl State {
         self.unfinished == 0
     }
 
-    /// Who is to be woken when the lock is free.
-    pub(super) fn take_woken(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.woken)
+    /// Who is to be woken when the lock is free. `spare` is empty, and takes the place.
+    pub(super) fn take_woken(&mut self, spare: Vec<Waker>) -> Vec<Waker> {
+        std::mem::replace(&mut self.woken, spare)
     }
 
     fn position(&self, id: TransactionId) -> Option<usize> {

@@ -1,7 +1,5 @@
 //! Commands and their encoder: the only place that writes protocol text.
 
-use bytes::{BufMut, BytesMut};
-
 use super::address::{Domain, Mailbox, ReversePath};
 use super::params::Params;
 use super::sasl::MechanismName;
@@ -36,7 +34,7 @@ pub(crate) enum Command<'a> {
 
 impl Command<'_> {
     /// Appends the command's line, CRLF included.
-    pub(crate) fn encode(self, text: &mut BytesMut) {
+    pub(crate) fn encode(self, text: &mut Vec<u8>) {
         match self {
             Self::Ehlo(name) => put(text, &["EHLO ", name.as_str()]),
             Self::Helo(name) => put(text, &["HELO ", name.as_str()]),
@@ -76,7 +74,7 @@ impl Command<'_> {
             Self::Rset => put(text, &["RSET"]),
             Self::Quit => put(text, &["QUIT"]),
         }
-        text.put_slice(b"\r\n");
+        text.extend_from_slice(b"\r\n");
     }
 
     /// The verb, for logs and errors.
@@ -185,14 +183,14 @@ pub(crate) fn stage_verb(stage: Stage) -> &'static str {
     }
 }
 
-fn put(text: &mut BytesMut, parts: &[&str]) {
+fn put(text: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
-        text.put_slice(part.as_bytes());
+        text.extend_from_slice(part.as_bytes());
     }
 }
 
 /// Decimal digits, without the formatting machinery: this is on the way of every message.
-fn put_number(text: &mut BytesMut, mut number: u64) {
+fn put_number(text: &mut Vec<u8>, mut number: u64) {
     let mut digits = [b'0'; 20];
     let mut first = digits.len();
     loop {
@@ -203,10 +201,10 @@ fn put_number(text: &mut BytesMut, mut number: u64) {
             break;
         }
     }
-    text.put_slice(&digits[first..]);
+    text.extend_from_slice(&digits[first..]);
 }
 
-fn put_params(text: &mut BytesMut, params: &Params) {
+fn put_params(text: &mut Vec<u8>, params: &Params) {
     for param in params.iter() {
         put(text, &[" ", param.keyword()]);
         if let Some(value) = param.value() {
@@ -228,9 +226,9 @@ mod tests {
     #[test]
     fn numbers_are_written_in_full() {
         for number in [0, 7, 10, 1234, u64::MAX] {
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             put_number(&mut text, number);
-            assert_eq!(text, number.to_string());
+            assert_eq!(text, number.to_string().as_bytes());
         }
     }
 }

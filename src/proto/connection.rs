@@ -12,13 +12,12 @@ use super::config::{Config, Context};
 use super::dialogue::Observer;
 use super::event::{Event, Stats};
 use super::fault;
-use super::framing::Framing;
-use super::handshake::{self, Handshake, Input, Progress, Step};
+use super::handshake::{Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
 use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
-use super::reply::{Class, Reply, Statuses};
+use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Credentials;
 use super::session::{Session, TlsSession, TransportError, TransportErrorKind};
 use super::transaction::{Body, Envelope, SubmitError, SubmitProblem, TransactionId};
@@ -56,7 +55,6 @@ use crate::error::{Category, Error, Party, Stage};
 pub struct Connection {
     phase: Phase,
     link: Link,
-    framing: Framing,
     progress: Progress,
     pipeline: Pipeline,
     /// Replies that had come when TLS began.
@@ -81,13 +79,11 @@ impl Connection {
     /// expects is [`Self::tls_established`], else the greeting.
     pub fn new(config: Arc<Config>, context: Context, now: Instant) -> Self {
         let progress = Progress::new(&config, &context);
-        let framing = Framing::new(config.limits);
         let mut link = Link::new(config, context.entropy);
         let handshake = Handshake::begin(&mut link, now);
         Self {
             phase: Phase::Handshake(handshake),
             link,
-            framing,
             progress,
             pipeline: Pipeline::new(),
             replies_before_tls: None,
@@ -104,8 +100,7 @@ impl Connection {
         if bytes.is_empty() || self.is_closed() {
             return;
         }
-        self.link.received(bytes.len());
-        self.framing.push(bytes);
+        self.link.received(bytes);
         self.read_replies(now);
     }
 
@@ -278,6 +273,12 @@ impl Connection {
         self.pipeline.quit == Quit::No && !ending
     }
 
+    /// Whether there is something to write, or an event to take.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn has_output(&self) -> bool {
+        self.link.output.unsent() > 0 || !self.link.events.is_empty()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.link.stats()
@@ -288,21 +289,18 @@ impl Connection {
     }
 
     fn read_replies(&mut self, now: Instant) {
-        while !self.is_closed() && !self.framing.is_empty() {
+        while !self.is_closed() && !self.link.input.is_empty() {
             let statuses = match self.link.head() {
-                Some(Expect::Greeting) if fault::is_tls(self.framing.unfinished()) => {
+                Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
                 }
-                Some(Expect::Handshake) => {
-                    let rest = self.framing.unfinished().to_vec();
-                    return self.injected(&rest, now);
-                }
+                Some(Expect::Handshake) => return self.injected(now),
                 Some(head) => head.statuses(),
                 None => Statuses::Read,
             };
-            match self.framing.next(statuses) {
-                Ok(Some(reply)) => {
-                    self.reply(reply, now);
+            match self.link.input.next(statuses) {
+                Ok(Some(code)) => {
+                    self.reply(code, now);
                     // At once, and not after the last of them: events must not depend on how
                     // replies arrive.
                     self.advance(now);
@@ -316,41 +314,39 @@ impl Connection {
         }
     }
 
-    fn reply(&mut self, reply: Reply, now: Instant) {
+    /// Most replies are read where they lie: only who needs more than the code makes a [`Reply`].
+    fn reply(&mut self, code: Code, now: Instant) {
+        self.link.replied(code, now);
         let Some(head) = self.link.head() else {
-            let reply = self.link.dialogue.mask(reply);
-            self.link.replied(&reply, now);
-            self.unasked(reply, now);
+            self.unasked(self.link.reply(code), now);
             return;
         };
-        // A challenge is shown to nobody, and must reach the mechanism as it came: a short secret
-        // could well be a part of it.
-        let (reply, shown) = match handshake::shown(&reply, head) {
-            Some(shown) if reply.code().number() == 334 && self.link.head_is_sent() => {
-                (reply, Some(shown))
-            }
-            Some(shown) => (shown, None),
-            None => (self.link.dialogue.mask(reply), None),
-        };
-        self.link.replied(shown.as_ref().unwrap_or(&reply), now);
         // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
         if head == Expect::Quit {
             self.close(self.ending(), now);
             return;
         }
-        let refuses = self.link.head_is_begun()
-            && matches!(reply.code().class(), Class::Transient | Class::Permanent);
-        let is_due = self.link.head_is_sent() || (refuses && self.pipeline.is_counted(head));
+        let refuses = || self.link.head_is_begun() && !code.is_positive();
+        let is_due = self.link.head_is_sent() || (refuses() && self.pipeline.is_counted(head));
         if !is_due {
-            self.early(head, reply, now);
+            self.early(head, self.link.reply(code), now);
             return;
         }
         self.link.answered(now);
         match self.phase {
-            Phase::Handshake(_) => self.handshake(Input::Reply(reply), now),
+            Phase::Handshake(_) => {
+                // A challenge must reach the mechanism as it came: a short secret could well be a
+                // part of it.
+                let reply = match (head, code.number()) {
+                    (Expect::Auth, 334) => self.link.input.reply(code),
+                    (_, _) => self.link.reply(code),
+                };
+                self.handshake(Input::Reply(reply), now);
+            }
             Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
-                let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
-                let flow = self.pipeline.handle(head, reply, &mut self.link, now);
+                let closing =
+                    (code.number() == 421).then(|| self.refused(head, &self.link.reply(code)));
+                let flow = self.pipeline.handle(head, code, &mut self.link, now);
                 if self.pipeline.refuses_behind_message() {
                     self.progress.refuses_behind_message();
                 }
@@ -417,7 +413,8 @@ impl Connection {
             && matches!(reply.code().class(), Class::Transient | Class::Permanent)
         {
             let error = self.refused(head, &reply);
-            self.pipeline.refused_early(id, reply, &mut self.link);
+            self.pipeline
+                .refused_early(id, reply.code(), &mut self.link);
             self.close(Err(error), now);
             return;
         }
@@ -442,17 +439,15 @@ impl Connection {
     }
 
     /// Octets in clear where TLS is due.
-    fn injected(&mut self, bytes: &[u8], now: Instant) {
-        self.link.dialogue.server_octets(bytes, now);
+    fn injected(&mut self, now: Instant) {
+        self.link.heard_noise(now);
         let error = fault::injected(&self.link);
         self.close(Err(error), now);
     }
 
     /// What has come cannot be read as replies: it is shown, and the connection closed.
     fn break_off(&mut self, error: impl FnOnce(&Link) -> Error, now: Instant) {
-        self.link
-            .dialogue
-            .server_octets(self.framing.unfinished(), now);
+        self.link.heard_noise(now);
         // Nothing depends on what answers QUIT.
         let result = match self.link.head() {
             Some(Expect::Quit) => self.ending(),
@@ -550,7 +545,6 @@ impl Connection {
             .retain(|event| !matches!(event, Event::StartTls | Event::CredentialsWanted { .. }));
         self.pipeline.close(&error, &mut self.link);
         self.link.shut();
-        self.framing.clear();
         self.link.dialogue.note(now, || "closed".to_owned());
         self.link.events.push_back(Event::Closed(result));
         self.phase = Phase::Closed(error);

@@ -162,7 +162,8 @@ mod tests {
     fn extensions(reply: &[u8]) -> Extensions {
         let mut framing = Framing::new(Limits::default());
         framing.push(reply);
-        Extensions::new(framing.next(Statuses::Ignore).unwrap().unwrap())
+        let code = framing.next(Statuses::Ignore).unwrap().unwrap();
+        Extensions::new(framing.reply(code))
     }
 
     #[test]

@@ -15,7 +15,6 @@ use super::address::Domain;
 use super::auth::{Exchange, Outcome as AuthOutcome, Refused, Selection};
 use super::command::Command;
 use super::config::{Config, Context, Login, Protocol, Security};
-use super::dialogue::Dialogue;
 use super::event::Event;
 use super::extensions::Extensions;
 use super::fault;
@@ -388,12 +387,6 @@ fn refused_login(log_in: Refused, reply: Reply, link: &mut Link, progress: &Prog
         Step::Broken(error) => Step::Broken(log_in.explain(error, link)),
         step @ (Step::Next(_) | Step::Ready) => step,
     }
-}
-
-/// The reply as the rest of the engine may see it: a SASL challenge is nobody's business.
-pub(crate) fn shown(reply: &Reply, head: Expect) -> Option<Reply> {
-    let challenge = head == Expect::Auth && reply.code().class() == Class::Intermediate;
-    challenge.then(|| Dialogue::mask_all(reply))
 }
 
 /// The handshake ends by a refusal: with QUIT, unless the server is closing already.

@@ -90,7 +90,7 @@ pub(crate) mod transaction;
 pub use body::{ContentFacts, Scanner};
 pub use config::{
     BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, Pipelining,
-    PlaintextAuth, Protocol, SmtpUtf8, Unadvertised,
+    PlaintextAuth, Protocol, RecipientEvents, SmtpUtf8, Unadvertised,
 };
 pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};

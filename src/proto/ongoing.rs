@@ -13,7 +13,7 @@ use super::link::{Expect, Link};
 use super::notice::Notice;
 use super::pipeline::Flow;
 use super::preflight::{self, Effect, Judgement, Shortfall, Way};
-use super::reply::{Class, Reply};
+use super::reply::{Class, Code, Reply};
 use super::stream::StreamState;
 use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -98,22 +98,29 @@ pub(super) enum Opened {
 }
 
 impl Transaction {
-    /// RCPT for the next recipient that still needs one.
-    pub(super) fn recipient(&mut self, index: usize, link: &mut Link, now: Instant) -> Step {
-        let waiting = self
-            .slots
-            .iter()
-            .skip(index)
-            .position(|slot| matches!(slot, Slot::Waiting));
-        let Some(index) = waiting.map(|ahead| index + ahead) else {
-            return Step::Commit;
-        };
-        let recipient = &self.envelope.recipients()[index];
-        let command = Command::Rcpt(recipient.mailbox(), recipient.params());
-        link.command(command, Expect::Rcpt(self.id, index), now);
-        self.outstanding += 1;
-        self.unanswered += 1;
-        Step::Recipients(index + 1)
+    /// RCPT for the recipients from this place on that still need one: for one of them, and for the
+    /// others as long as there may be more.
+    pub(super) fn recipients(
+        &mut self,
+        from: usize,
+        may_speak: impl Fn(&Link) -> bool,
+        link: &mut Link,
+        now: Instant,
+    ) -> Step {
+        let places = self.slots.iter().zip(self.envelope.recipients());
+        for (index, (slot, recipient)) in places.enumerate().skip(from) {
+            if !matches!(slot, Slot::Waiting) {
+                continue;
+            }
+            let command = Command::Rcpt(recipient.mailbox(), recipient.params());
+            link.command(command, Expect::Rcpt(self.id, index), now);
+            self.outstanding += 1;
+            self.unanswered += 1;
+            if !may_speak(link) {
+                return Step::Recipients(index + 1);
+            }
+        }
+        Step::Commit
     }
 
     /// Does what the lack of something means for this message, and counts the recipients that are
@@ -144,6 +151,10 @@ impl Transaction {
         if judgement.params.utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
             self.envelope.use_a_labels();
         }
+        if limits.recipient_domains.is_none() {
+            let left = self.slots.iter();
+            return Ok(left.filter(|slot| matches!(slot, Slot::Waiting)).count());
+        }
         let mut left = 0;
         for place in 0..self.slots.len() {
             if !matches!(self.slots[place], Slot::Waiting) {
@@ -167,21 +178,13 @@ impl Transaction {
 
     /// Takes a parameter out of the envelope, and says so: of many recipients' at the first one.
     fn drop_param(&mut self, keyword: &str, recipient: Option<usize>, link: &mut Link) {
-        let params = match recipient {
-            None => Some(self.envelope.params_mut()),
-            Some(place) => self.envelope.recipient_params_mut(place),
-        };
-        let Some(params) = params else {
-            return;
-        };
-        let Some(param) = params.get(keyword) else {
+        let Some(param) = self.envelope.remove_param(keyword, recipient) else {
             return;
         };
         let notice = Notice::LeftOut {
             keyword: param.keyword().to_owned(),
             extension: param.extension().to_owned(),
         };
-        params.remove(keyword);
         self.notice(notice, link);
     }
 
@@ -340,7 +343,7 @@ impl Transaction {
     }
 
     /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
-    pub(super) fn answer_next(&mut self, reply: Reply, link: &mut Link) {
+    pub(super) fn answer_next(&mut self, code: Code, link: &mut Link) {
         if !matches!(self.fate, Fate::Open) {
             return;
         }
@@ -348,19 +351,15 @@ impl Transaction {
         let Some(index) = self.slots.iter().position(taken) else {
             return;
         };
-        self.slots[index] = Slot::Decided(match reply.code().class() {
-            Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
+        let reply = link.reply(code);
+        self.slots[index] = Slot::Decided(match code.class() {
+            Class::Completed | Class::Intermediate => Verdict::Accepted(reply),
             Class::Transient | Class::Permanent => Verdict::Refused {
                 stage: Stage::Body,
-                reply: reply.clone(),
+                reply,
             },
         });
-        link.events.push_back(Event::Recipient {
-            id: self.id,
-            index,
-            stage: Stage::Body,
-            reply,
-        });
+        link.tell_recipient(self.id, index, (Stage::Body, code));
     }
 
     /// Whether somebody has the message.

@@ -19,7 +19,7 @@ use super::limits::Used;
 use super::link::{Expect, Link};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::preflight::{self, Offers, Way};
-use super::reply::Reply;
+use super::reply::Code;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
 use crate::error::{Error, Stage};
@@ -236,14 +236,14 @@ impl Pipeline {
 
     /// The server refuses a message that is still on its way. Its verdict is final; the connection
     /// is not worth keeping, since the rest of the message would have to be sent first.
-    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: Reply, link: &mut Link) {
+    pub(crate) fn refused_early(&mut self, id: TransactionId, code: Code, link: &mut Link) {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return;
         };
         match self.offers.protocol {
-            Protocol::Smtp => transaction.refuse(Stage::Body, &reply),
+            Protocol::Smtp => transaction.refuse(Stage::Body, &link.reply(code)),
             // It speaks for one recipient: nothing was sent to the others.
-            Protocol::Lmtp => transaction.answer_next(reply, link),
+            Protocol::Lmtp => transaction.answer_next(code, link),
         }
     }
 
@@ -326,13 +326,9 @@ impl Pipeline {
     }
 
     fn may_speak(&self, link: &Link) -> bool {
-        match self.offers.pipelining {
-            Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
-                link.has_window()
-            }
-            // A body is the one thing that is sent while its reply is awaited.
-            Pipelining::Off => link.is_idle() || self.is_in_body(),
-        }
+        // A body is the one thing that is sent while its reply is awaited.
+        may_command(self.offers.pipelining, link)
+            || (self.offers.pipelining == Pipelining::Off && self.is_in_body())
     }
 
     fn is_in_body(&self) -> bool {
@@ -363,8 +359,10 @@ impl Pipeline {
         match &mut transaction.step {
             Step::Begin => self.begin(link, now),
             Step::Recipients(index) => {
-                let index = *index;
-                transaction.step = transaction.recipient(index, link, now);
+                let from = *index;
+                let pipelining = self.offers.pipelining;
+                let may_speak = |link: &Link| may_command(pipelining, link);
+                transaction.step = transaction.recipients(from, may_speak, link, now);
                 Sender::Spoke
             }
             Step::Commit => self.commit(link, now),
@@ -629,6 +627,16 @@ impl Pipeline {
             self.cursor = self.cursor.min(transaction.id.0);
         }
         self.restarting = 0;
+    }
+}
+
+/// Whether a command may be sent now.
+fn may_command(pipelining: Pipelining, link: &Link) -> bool {
+    match pipelining {
+        Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
+            link.has_window()
+        }
+        Pipelining::Off => link.is_idle(),
     }
 }
 
