@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ehlo::net::TlsOptions;
+use ehlo::proto::{Chunking, Pipelining};
 use ehlo::sandbox::{self, Contents, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Delivery, Envelope, Mailbox, Security, Streamed,
@@ -23,15 +24,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if matches!(options.mode, Mode::Serve) {
         return serve(&options).await;
     }
-    let client = Client::connect(options.config()?).await?;
     let (envelope, content) = options.message();
+    if matches!(options.mode, Mode::Idle) {
+        return idle(&options, envelope, content).await;
+    }
+    let client = Client::connect(options.config()?).await?;
     let before = client.stats();
     let start = Instant::now();
     match options.mode {
         Mode::Queued => queued(&client, options.messages, envelope, content).await?,
         Mode::Awaited => awaited(&client, options.messages, envelope, content).await?,
         Mode::Streamed => streamed(&client, &options, envelope, content).await?,
-        Mode::Serve => {}
+        Mode::Idle | Mode::Serve => {}
     }
     let elapsed = start.elapsed().as_secs_f64();
     let after = client.stats();
@@ -130,22 +134,51 @@ async fn streamed(
     Ok(())
 }
 
+/// Opens many connections, each with as many messages, and tells what an idle one costs.
+async fn idle(
+    options: &Options,
+    envelope: Envelope,
+    content: Content,
+) -> Result<(), Box<dyn Error>> {
+    let config = options.config()?;
+    let mut clients = Vec::with_capacity(options.connections);
+    // What the first costs is the program's.
+    clients.push(Client::connect(config.clone()).await?);
+    let before = anonymous_memory().ok_or("no /proc/self/status")?;
+    for _ in 0..options.connections {
+        let client = Client::connect(config.clone()).await?;
+        awaited(&client, options.messages, envelope.clone(), content.clone()).await?;
+        clients.push(client);
+    }
+    let after = anonymous_memory().ok_or("no /proc/self/status")?;
+    println!(
+        "{} idle connections: {:.2} KiB each",
+        options.connections,
+        (after - before) as f64 / options.connections as f64,
+    );
+    Ok(())
+}
+
 struct Options {
     host: String,
     port: u16,
     security: Security,
     ca_file: Option<String>,
     mode: Mode,
+    connections: usize,
     messages: u64,
     size: usize,
     recipients: usize,
     dots_every: usize,
+    chunking: Chunking,
+    pipelining: Pipelining,
 }
 
 enum Mode {
     Queued,
     Awaited,
     Streamed,
+    Idle,
     Serve,
 }
 
@@ -157,10 +190,13 @@ impl Options {
             security: Security::Plaintext,
             ca_file: None,
             mode: Mode::Queued,
+            connections: 2000,
             messages: 10_000,
             size: 1024,
             recipients: 1,
             dots_every: 0,
+            chunking: Chunking::default(),
+            pipelining: Pipelining::default(),
         };
         while let Some(name) = arguments.next() {
             if name == "--bench" {
@@ -178,10 +214,13 @@ impl Options {
                 "--encryption" => options.security = security(&value)?,
                 "--ca-file" => options.ca_file = Some(value),
                 "--mode" => options.mode = mode(&value)?,
+                "--connections" => options.connections = value.parse()?,
                 "--messages" => options.messages = value.parse()?,
                 "--size" => options.size = value.parse()?,
                 "--recipients" => options.recipients = value.parse()?,
                 "--dots-every" => options.dots_every = value.parse()?,
+                "--chunking" => options.chunking = chunking(&value)?,
+                "--pipelining" => options.pipelining = pipelining(&value)?,
                 _ => return Err(format!("there is no option {name}").into()),
             }
         }
@@ -190,6 +229,10 @@ impl Options {
 
     fn config(&self) -> Result<ClientConfig, Box<dyn Error>> {
         let mut config = ClientConfig::new(&self.host, self.security).with_port(self.port);
+        config.session = config
+            .session
+            .with_chunking(self.chunking)
+            .with_pipelining(self.pipelining);
         if let Some(path) = &self.ca_file {
             config = config.with_tls(TlsOptions::default().with_ca_pem(&std::fs::read(path)?)?);
         }
@@ -202,7 +245,7 @@ impl Options {
         let recipients = (0..self.recipients).map(|number| mailbox(&format!("r{number}")));
         let envelope = Envelope::new(mailbox("sender"), recipients);
         let size = match self.mode {
-            Mode::Queued | Mode::Awaited => self.size,
+            Mode::Queued | Mode::Awaited | Mode::Idle => self.size,
             Mode::Streamed | Mode::Serve => BLOCK,
         };
         let lines = lines(size, self.dots_every);
@@ -244,6 +287,15 @@ fn lines(size: usize, dots_every: usize) -> Vec<u8> {
         .collect()
 }
 
+/// The anonymous memory that the process has, in KiB, as Linux tells it.
+fn anonymous_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// The largest amount of memory that the process has had at once, as Linux tells it.
 fn peak_memory() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -266,12 +318,31 @@ fn security(name: &str) -> Result<Security, String> {
     }
 }
 
+fn chunking(name: &str) -> Result<Chunking, String> {
+    match name {
+        "where-offered" => Ok(Chunking::WhereOffered),
+        "off" => Ok(Chunking::Off),
+        _ => Err(format!("--chunking where-offered|off, not {name}")),
+    }
+}
+
+fn pipelining(name: &str) -> Result<Pipelining, String> {
+    match name {
+        "groups" => Ok(Pipelining::Groups),
+        "overlapping" => Ok(Pipelining::Overlapping),
+        _ => Err(format!("--pipelining groups|overlapping, not {name}")),
+    }
+}
+
 fn mode(name: &str) -> Result<Mode, String> {
     match name {
         "queued" => Ok(Mode::Queued),
         "awaited" => Ok(Mode::Awaited),
         "streamed" => Ok(Mode::Streamed),
+        "idle" => Ok(Mode::Idle),
         "serve" => Ok(Mode::Serve),
-        _ => Err(format!("--mode queued|awaited|streamed|serve, not {name}")),
+        _ => Err(format!(
+            "--mode queued|awaited|streamed|idle|serve, not {name}"
+        )),
     }
 }

@@ -1,4 +1,5 @@
-//! Carries messages to the server over one connection, and reports each as it is finished.
+//! Carries messages to the server over one connection, or as many as its limits make necessary, and
+//! reports each as it is finished.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -53,15 +54,20 @@ struct Run<'e> {
     answered: usize,
 }
 
-/// A message that waits for its turn; loaded where it had to wait again.
+/// A message that waits for its turn.
 struct Waiting {
     input: Input,
+    /// Loaded where it had to wait again.
     loaded: Option<Loaded>,
+    /// What became of it on earlier connections.
+    before: Option<Outcome>,
 }
 
 /// A message on its way.
 struct Flight {
     input: Input,
+    envelope: Envelope,
+    before: Option<Outcome>,
     sending: Sending,
     begun: Instant,
 }
@@ -153,20 +159,44 @@ impl<'a> Courier<'a> {
             }
         };
         self.warn_of(envelope, &client);
-        let outcome = match loaded {
-            Loaded::Whole(content) => {
-                let last = client.clone().send_last(envelope.clone(), content);
-                self.attend(&client, last).await
-            }
+        let (client, outcome) = match loaded {
+            Loaded::Whole(content) => self.deliver_whole(client, envelope, content).await,
             Loaded::Stream(streamed, file) => {
                 let sending = client.send_from(envelope.clone(), streamed, file);
-                self.attend(&client, sending).await
+                let outcome = self.attend(&client, sending).await;
+                (client, outcome)
             }
         };
         self.report_outcome(None, &client, outcome, self.begun.elapsed());
         // The verdict is told: how the good-bye goes changes nothing.
         let _ = client.close().await;
         Ok(())
+    }
+
+    /// Sends the only message, and goes on by further connections where one could not take all of its
+    /// recipients: as long as each brings an answer for somebody. Returns the last of them.
+    async fn deliver_whole(
+        &mut self,
+        client: Client,
+        envelope: &Envelope,
+        content: Content,
+    ) -> (Client, Outcome) {
+        let mut client = client;
+        let last = client.clone().send_last(envelope.clone(), content.clone());
+        let mut outcome = self.attend(&client, last).await;
+        let mut tried = count(envelope);
+        while let Some(rest) = envelope.rest(&outcome)
+            && count(&rest) < tried
+            && !self.interrupt.is_pressed()
+            && let Ok(next) = self.connect().await
+        {
+            tried = count(&rest);
+            client = next;
+            let last = client.clone().send_last(rest, content.clone());
+            let more = self.attend(&client, last).await;
+            outcome = outcome.with_rest(more);
+        }
+        (client, outcome)
     }
 
     /// Keeps a window of messages on their way, which share round trips. Where a server ends the
@@ -179,6 +209,7 @@ impl<'a> Courier<'a> {
         let fresh = |input| Waiting {
             input,
             loaded: None,
+            before: None,
         };
         let mut run = Run {
             envelope,
@@ -216,7 +247,7 @@ impl<'a> Courier<'a> {
                 None => match self.load(&next.input).await {
                     Ok(loaded) => loaded,
                     Err(failure) => {
-                        self.report_unloadable(&next.input, &failure);
+                        self.report_unloadable(&next.input, next.before, &failure);
                         continue;
                     }
                 },
@@ -234,15 +265,21 @@ impl<'a> Courier<'a> {
                         let next = Waiting {
                             input: next.input,
                             loaded: None,
+                            before: next.before,
                         };
                         self.refuse_rest(run, next, &error);
                         return Ok(());
                     }
                 },
             };
+            let rest = next
+                .before
+                .as_ref()
+                .and_then(|before| run.envelope.rest(before));
+            let envelope = rest.unwrap_or_else(|| run.envelope.clone());
             let sending = match loaded {
                 Loaded::Whole(content) => {
-                    let delivery = client.submit(run.envelope.clone(), content.clone());
+                    let delivery = client.submit(envelope.clone(), content.clone());
                     Sending::Shared(delivery, content)
                 }
                 Loaded::Stream(streamed, file) if run.flights.is_empty() => {
@@ -252,12 +289,15 @@ impl<'a> Courier<'a> {
                     run.waiting.push_front(Waiting {
                         input: next.input,
                         loaded: Some(stream),
+                        before: next.before,
                     });
                     return Ok(());
                 }
             };
             run.flights.push_back(Flight {
                 input: next.input,
+                envelope,
+                before: next.before,
                 sending,
                 begun: Instant::now(),
             });
@@ -278,6 +318,8 @@ impl<'a> Courier<'a> {
     async fn land(&mut self, run: &mut Run<'_>, client: &Client, flight: Flight) {
         let Flight {
             input,
+            envelope,
+            before,
             sending,
             begun,
         } = flight;
@@ -287,16 +329,27 @@ impl<'a> Courier<'a> {
                 (outcome, Some(Loaded::Whole(content)))
             }
             Sending::Alone(streamed, file) => {
-                let sending = client.send_from(run.envelope.clone(), streamed, file);
+                let sending = client.send_from(envelope.clone(), streamed, file);
                 (self.attend(client, sending).await, None)
             }
         };
+        let left = envelope.rest(&outcome);
+        if left.as_ref().map(count) != Some(count(&envelope)) {
+            run.answered += 1;
+        }
+        let outcome = match before {
+            Some(before) => before.with_rest(outcome),
+            None => outcome,
+        };
         // Without an answer on this connection a new one would fare no better.
-        if run.answered > 0 && !self.interrupt.is_pressed() && was_never_begun(&outcome) {
-            run.stranded.push(Waiting { input, loaded });
+        if run.answered > 0 && !self.interrupt.is_pressed() && left.is_some() {
+            run.stranded.push(Waiting {
+                input,
+                loaded,
+                before: Some(outcome),
+            });
             return;
         }
-        run.answered += 1;
         let name = Some(input.name());
         self.report_outcome(name, client, outcome, begun.elapsed());
     }
@@ -373,19 +426,32 @@ impl<'a> Courier<'a> {
     }
 
     fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
-        self.report_failure(Some(next.input.name()), error);
-        for waiting in run.waiting.drain(..) {
-            self.report_failure(Some(waiting.input.name()), error);
+        let rest = std::iter::once(next).chain(run.waiting.drain(..));
+        for waiting in rest {
+            self.report_unsent(&waiting.input, waiting.before, error);
         }
     }
 
-    fn report_unloadable(&mut self, input: &Input, failure: &Failure) {
+    fn report_unloadable(&mut self, input: &Input, before: Option<Outcome>, failure: &Failure) {
         match failure {
-            Failure::Data(error) => self.report_failure(Some(input.name()), error),
+            Failure::Data(error) => self.report_unsent(input, before, error),
             Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
                 terminal::error(failure);
                 self.remember(Overall::Failed, failure.exit());
             }
+        }
+    }
+
+    /// Nothing more of this message is sent.
+    fn report_unsent(&mut self, input: &Input, before: Option<Outcome>, error: &Error) {
+        let name = Some(input.name());
+        match before {
+            Some(before) => {
+                let verdict = Verdict::NotSent(error.clone());
+                let rest = Outcome::new(vec![verdict; before.verdicts().len()]);
+                self.report(name, before.with_rest(rest), self.begun.elapsed());
+            }
+            None => self.report_failure(name, error),
         }
     }
 
@@ -463,6 +529,10 @@ impl Run<'_> {
     }
 }
 
+fn count(envelope: &Envelope) -> usize {
+    envelope.recipients().len()
+}
+
 /// Whether the connection was at least tried.
 ///
 /// # Errors
@@ -473,39 +543,6 @@ fn possible(error: &Error) -> Result<(), Failure> {
         true => Err(Failure::usage(error.message())),
         false => Ok(()),
     }
-}
-
-/// Whether the connection ended before the message had its turn, so that it can go by another one.
-fn was_never_begun(outcome: &Outcome) -> bool {
-    outcome.verdicts().iter().all(|verdict| match verdict {
-        // RFC 5321 §3.8: the server closes, whatever the command was.
-        Verdict::Refused {
-            stage: Stage::Mail,
-            reply,
-        } => reply.code().number() == 421,
-        Verdict::NotSent(error) => match error.category() {
-            Category::ConnectionLost | Category::Temporary => true,
-            Category::Dns
-            | Category::ConnectionTimeout
-            | Category::ConnectionRefused
-            | Category::EncryptionMismatch
-            | Category::StartTlsUnavailable
-            | Category::Certificate
-            | Category::Tls
-            | Category::Authentication
-            | Category::AuthUnavailable
-            | Category::SenderRefused
-            | Category::RecipientRefused
-            | Category::MessageRefused
-            | Category::RateLimited
-            | Category::Protocol
-            | Category::Usage => false,
-        },
-        Verdict::Accepted(_)
-        | Verdict::Refused { .. }
-        | Verdict::Deferred(_)
-        | Verdict::InDoubt(_) => false,
-    })
 }
 
 /// Messages on their way at a time: enough to fill a round trip, few enough to fit in memory.

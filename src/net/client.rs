@@ -28,9 +28,10 @@ use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, TransactionId
 /// A clone is another handle to the same connection; messages of many tasks share its round trips.
 /// When the last handle and the last [`Delivery`] are dropped, the connection says QUIT and closes.
 ///
-/// A client is one session, and makes no other. Where the server takes only so many messages in one
-/// (MAILMAX, RFC 9422), those beyond are not sent, with an error that is
-/// [`Category::Temporary`]: connect again for them.
+/// A client is one session, and makes no other. A server may take only so many messages in one, or
+/// recipients of only so many domains (MAILMAX and RCPTDOMAINMAX, RFC 9422), and may close when it
+/// likes: [`Envelope::rest`] says whom the next client has to send the message to, and
+/// [`Outcome::with_rest`] what came of both.
 ///
 /// ```no_run
 /// use ehlo::{BareNewlines, Client, ClientConfig, Content, Envelope, Mailbox, Security};

@@ -28,6 +28,10 @@ use crate::proto::session::{TransportError, TransportErrorKind};
 /// Drives one connection until it is over; it resolves when the stream is closed.
 ///
 /// Dropping it ends the connection: whatever is not finished gets its verdict at once.
+///
+/// A poll takes microseconds, but for one of a log-in by SCRAM: that counts as many iterations as the
+/// server asks for ([`Limits::scram_iterations`](crate::proto::Limits::scram_iterations)), with the
+/// connection locked.
 #[must_use = "a connection does nothing unless its driver is polled"]
 pub struct Driver<S> {
     shared: Arc<Shared>,
@@ -103,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let context = EngineContext::new(endpoints.local.map(|local| local.ip()), entropy()?);
         let session = config.next_session();
         let security = session.security;
-        let mut connection = Connection::new(Arc::new(session), context, now());
+        let mut connection = Connection::new(session, context, now());
         if let Some(observer) = observer {
             connection.observe(observer);
         }
@@ -374,6 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn clock(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
         let Some(deadline) = state.connection.poll_timeout() else {
+            self.rest(state);
             return Step::Nothing;
         };
         if self.timer.poll(deadline, now, cx).is_pending() {
@@ -381,6 +386,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         state.connection.handle_timeout(deadline.max(now));
         Step::Progress
+    }
+
+    /// Nothing is waited for: what an idle connection does without is given back. One that has sent
+    /// nothing yet keeps nothing; else there is room for a short message, so that not each has to
+    /// make it anew.
+    fn rest(&mut self, state: &mut State) {
+        if !state.is_idle() {
+            return;
+        }
+        let messages = match state.submitted() {
+            0 => {
+                self.timer = Timer::default();
+                self.woken = Vec::new();
+                0
+            }
+            1.. => 1,
+        };
+        state.rest(messages);
     }
 
     /// Leaves, where nobody needs the connection any longer.

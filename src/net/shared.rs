@@ -126,7 +126,9 @@ impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        let concerned = state.departure != Departure::Polite || state.connection.has_output();
+        let concerned = state.departure != Departure::Polite
+            || state.connection.has_unsent()
+            || state.connection.has_events();
         let driver = match concerned {
             true => state.driver.clone(),
             false => None,
@@ -398,6 +400,13 @@ impl State {
     /// Whether every submitted transaction is finished.
     pub(super) fn is_idle(&self) -> bool {
         self.unfinished == 0
+    }
+
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub(super) fn rest(&mut self, messages: usize) {
+        self.connection.rest(messages);
+        self.slots.shrink_to(messages);
     }
 
     /// Who is to be woken when the lock is free. `spare` is empty, and takes the place.

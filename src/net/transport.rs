@@ -200,6 +200,9 @@ fn poll_flight<W: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     now: Instant,
 ) -> Poll<io::Result<usize>> {
+    if !connection.has_unsent() {
+        return Poll::Ready(Ok(0));
+    }
     poll_slices_of::<FEW, W>(stream, connection, cx, now)
         .or_else(|| poll_slices_of::<SOME, W>(stream, connection, cx, now))
         .or_else(|| poll_slices_of::<MANY, W>(stream, connection, cx, now))
@@ -215,9 +218,6 @@ fn poll_slices_of<const COUNT: usize, W: AsyncWrite + Unpin>(
 ) -> Option<Poll<io::Result<usize>>> {
     let mut slices = [IoSlice::new(&[]); COUNT];
     let count = connection.transmit(&mut slices);
-    if count == 0 {
-        return Some(Poll::Ready(Ok(0)));
-    }
     if count == COUNT && COUNT < MANY {
         return None;
     }

@@ -177,21 +177,27 @@ impl Pipeline {
         };
         heed_priority(transaction, code, link);
         let class = code.class();
-        let against_its_word =
-            matches!(transaction.fate, Fate::Restart) && class == Class::Completed;
-        if class == Class::Intermediate || against_its_word {
+        if class == Class::Completed && transaction.was_refused() {
+            let error = fault::contradiction(link.reply(code), link);
+            transaction.forget_refusal();
+            transaction.doubt(&fault::in_doubt(&error));
+            return Flow::Close(error);
+        }
+        if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
             let error = fault::unexpected(Stage::Body, "250", link.reply(code), link);
-            if against_its_word {
-                transaction.fate = Fate::Open;
+            if matches!(transaction.fate, Fate::Open) {
+                transaction.doubt(&fault::in_doubt(&error));
             }
-            transaction.doubt(&fault::in_doubt(&error));
             return Flow::Close(error);
         }
         transaction.body_replies += 1;
         if self.offers.protocol == Protocol::Lmtp {
             let more = transaction.body_replies < transaction.accepted;
-            // Here 501 and its like are one recipient's: only the first reply can be about BDAT.
+            // Here 501 and its like are one recipient's: only the first reply can be about BDAT. A 503
+            // may be either: a server in front of others passes on what they say, for each recipient
+            // (RFC 2033 §4.2). If it was about BDAT, the others' replies never come, and the time-out
+            // puts them in doubt; ended at once, they would be so where their replies do come.
             let is_unknown = matches!(code.number(), 500 | 502);
             let misunderstood = match transaction.body_replies == 1 && is_unknown {
                 true => misunderstood(transaction.way, code, link),
@@ -266,10 +272,14 @@ impl Pipeline {
 }
 
 /// RFC 6710 §7: 2.3.6 says that the priority was changed.
+#[inline]
 fn heed_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
-    if transaction.envelope.params().get("MT-PRIORITY").is_none() {
-        return;
+    if transaction.envelope.params().get("MT-PRIORITY").is_some() {
+        note_priority(transaction, code, link);
     }
+}
+
+fn note_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
     let reply = link.reply(code);
     let changed = reply
         .enhanced()

@@ -12,7 +12,7 @@ use super::config::{Config, Context};
 use super::dialogue::Observer;
 use super::event::{Event, Stats};
 use super::fault;
-use super::handshake::{Handshake, Input, Progress, Step};
+use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
 use super::preflight::Offers;
@@ -139,7 +139,9 @@ impl Connection {
     /// The transport has taken the first `len` octets of [`Self::transmit`].
     pub fn sent(&mut self, len: usize, now: Instant) {
         self.link.sent(len, now);
-        self.advance(now);
+        if self.pipeline.waits_for_transport() {
+            self.advance(now);
+        }
     }
 
     /// The TLS handshake is complete.
@@ -186,7 +188,9 @@ impl Connection {
             return Err(SubmitError::new(problem, envelope, Some(body)));
         }
         let id = self.pipeline.submit(envelope, body);
-        self.advance(now);
+        if self.pipeline.is_at(id) {
+            self.advance(now);
+        }
         Ok(id)
     }
 
@@ -273,10 +277,21 @@ impl Connection {
         self.pipeline.quit == Quit::No && !ending
     }
 
-    /// Whether there is something to write, or an event to take.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn has_output(&self) -> bool {
-        self.link.output.unsent() > 0 || !self.link.events.is_empty()
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub fn rest(&mut self, messages: usize) {
+        self.link.rest(messages);
+        self.pipeline.transactions.shrink_to(messages);
+    }
+
+    /// Whether [`Self::transmit`] has something to write.
+    pub fn has_unsent(&self) -> bool {
+        self.link.output.unsent() > 0
+    }
+
+    /// Whether [`Self::poll_event`] has an event.
+    pub fn has_events(&self) -> bool {
+        !self.link.events.is_empty()
     }
 
     /// Counters.
@@ -290,7 +305,8 @@ impl Connection {
 
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() && !self.link.input.is_empty() {
-            let statuses = match self.link.head() {
+            let head = self.link.head();
+            let statuses = match head {
                 Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
                 }
@@ -300,7 +316,7 @@ impl Connection {
             };
             match self.link.input.next(statuses) {
                 Ok(Some(code)) => {
-                    self.reply(code, now);
+                    self.reply(head, code, now);
                     // At once, and not after the last of them: events must not depend on how
                     // replies arrive.
                     self.advance(now);
@@ -315,9 +331,9 @@ impl Connection {
     }
 
     /// Most replies are read where they lie: only who needs more than the code makes a [`Reply`].
-    fn reply(&mut self, code: Code, now: Instant) {
-        self.link.replied(code, now);
-        let Some(head) = self.link.head() else {
+    fn reply(&mut self, head: Option<Expect>, code: Code, now: Instant) {
+        self.link.replied(head, code, now);
+        let Some(head) = head else {
             self.unasked(self.link.reply(code), now);
             return;
         };
@@ -335,11 +351,11 @@ impl Connection {
         self.link.answered(now);
         match self.phase {
             Phase::Handshake(_) => {
-                // A challenge must reach the mechanism as it came: a short secret could well be a
-                // part of it.
-                let reply = match (head, code.number()) {
-                    (Expect::Auth, 334) => self.link.input.reply(code),
-                    (_, _) => self.link.reply(code),
+                // What a mechanism reads must reach it as it came: a short secret could well be a part
+                // of it.
+                let reply = match handshake::is_for_mechanism(code, head) {
+                    true => self.link.input.reply(code),
+                    false => self.link.reply(code),
                 };
                 self.handshake(Input::Reply(reply), now);
             }
@@ -400,8 +416,9 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn advance(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ready) {
+        if matches!(self.phase, Phase::Ready) && !self.pipeline.waits_for_reply(&self.link) {
             self.pipeline.advance(&mut self.link, now);
         }
     }

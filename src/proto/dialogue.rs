@@ -69,11 +69,14 @@ impl Dialogue {
         }
     }
 
+    /// Whether anybody sees what is shown.
+    #[inline]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// The octets of a reply that came: shown at once.
     pub(crate) fn server(&mut self, reply: &[u8], now: Instant) {
-        if self.observer.is_none() {
-            return;
-        }
         let masked = self.masked_reply(reply);
         let reply = masked.as_deref().unwrap_or(reply);
         if let Some(observer) = &mut self.observer {

@@ -11,9 +11,11 @@ use super::schedule::is_utc_time;
 /// repeats are kept.
 ///
 /// What becomes of each keyword that the RFCs, or long custom, have brought; *by keyword* means that
-/// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. The
-/// list is not IANA's registry of SMTP service extensions itself: a keyword that is missing here is
-/// treated like those.
+/// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. In
+/// November 2026 the list was compared with copies of IANA's registry of SMTP service extensions: whole
+/// ones of 2008, the table of RFC 6409 §7, and lists that other programs keep of it since, up to
+/// RFC 9422. The registry of today could not be read as a whole: a keyword that is missing here is
+/// treated like those of which nothing is done.
 ///
 /// | keyword | RFC | what the engine does with it |
 /// | --- | --- | --- |
@@ -21,7 +23,7 @@ use super::schedule::is_utc_time;
 /// | `ATRN`, `ETRN`, `TURN` | 2645, 1985, 821 | nothing: they are for those who receive mail |
 /// | `AUTH` | 4954 | logs in, by the mechanisms of the configuration |
 /// | `BINARYMIME` | 3030 | `BODY=BINARYMIME` for binary messages, with `CHUNKING` |
-/// | `BURL` | 4468 | nothing: messages are sent, not referred to |
+/// | `BURL` | 4468 | nothing: messages are sent, not referred to (submission only) |
 /// | `CHECKPOINT` | 1845 | `TRANSID` by keyword; nothing is resumed |
 /// | `CHUNKING` | 3030 | messages go by BDAT, if [`Chunking`](crate::proto::Chunking) allows it |
 /// | `CONNEG`, `CONPERM` | 4141 | `CONNEG` and `CONPERM` by keyword |
@@ -29,8 +31,8 @@ use super::schedule::is_utc_time;
 /// | `DSN` | 3461 | [`Recipient::with_notify`](crate::Recipient::with_notify), [`Recipient::with_original`](crate::Recipient::with_original), [`Envelope::with_return`](crate::Envelope::with_return), [`Envelope::with_envelope_id`](crate::Envelope::with_envelope_id) |
 /// | `ENHANCEDSTATUSCODES` | 2034 | nothing: status codes are read in any case |
 /// | `EXPN`, `HELP`, `VRFY` | 5321 | nothing: a probe asks by RCPT |
-/// | `FUTURERELEASE` | 4865 | [`Envelope::with_hold`](crate::Envelope::with_hold), held against the limits |
-/// | `LIMITS` | 9422 | obeyed; the driver spreads recipients over transactions |
+/// | `FUTURERELEASE` | 4865 | [`Envelope::with_hold`](crate::Envelope::with_hold), held against the limits (submission only) |
+/// | `LIMITS` | 9422 | obeyed; the driver spreads recipients over transactions, and [`Envelope::rest`](crate::Envelope::rest) says who needs another session |
 /// | `MT-PRIORITY` | 6710 | [`Envelope::with_priority`](crate::Envelope::with_priority); a change is told by a [`Notice`](crate::proto::Notice) |
 /// | `MTRK` | 3885 | `MTRK` by keyword |
 /// | `NO-SOLICITING` | 3865 | `SOLICIT` by keyword |
@@ -47,12 +49,19 @@ use super::schedule::is_utc_time;
 #[derive(Clone, Debug, Default)]
 pub struct Extensions {
     reply: Option<Reply>,
+    limits: ServerLimits,
 }
 
 impl Extensions {
     /// The offers of an EHLO reply: its first line names the server, and offers nothing.
     pub(crate) fn new(reply: Reply) -> Self {
-        Self { reply: Some(reply) }
+        let mut extensions = Self {
+            reply: Some(reply),
+            limits: ServerLimits::default(),
+        };
+        // Asked for each message.
+        extensions.limits = ServerLimits::of(&extensions);
+        extensions
     }
 
     /// Whether this keyword is offered, in any case.
@@ -93,7 +102,7 @@ impl Extensions {
 
     /// The limits that the server states (RFC 9422).
     pub fn limits(&self) -> ServerLimits {
-        ServerLimits::of(self)
+        self.limits
     }
 
     /// The least time of delivery in seconds with which a message may be marked to be returned

@@ -52,6 +52,13 @@ pub(crate) fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) 
         .with_reply(reply)
 }
 
+/// A message was taken by a server that had refused it before.
+pub(crate) fn contradiction(reply: Reply, link: &Link) -> Error {
+    let message = "the server took a message that it had refused before";
+    link.error(Category::Protocol, Stage::Body, Party::Server, message)
+        .with_reply(reply)
+}
+
 /// A reply to nothing. A server that closes an idle connection announces it so.
 pub(crate) fn unasked(stage: Stage, reply: Reply, link: &Link) -> Error {
     let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;

@@ -50,6 +50,12 @@ impl Framing {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.forget();
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Drops what came before the last reply.
+    fn forget(&mut self) {
         let gone = self.last.min(self.recorded);
         if gone > 0 {
             self.buffer.drain(..gone);
@@ -59,7 +65,6 @@ impl Framing {
             self.searched -= gone;
             self.recorded -= gone;
         }
-        self.buffer.extend_from_slice(bytes);
     }
 
     /// The code of the next complete reply; [`Self::reply`] is the whole of it.
@@ -116,9 +121,22 @@ impl Framing {
         &self.buffer[self.recorded..self.rest]
     }
 
+    /// Whether the dialogue has all replies.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded == self.rest
+    }
+
     /// The dialogue has all replies.
     pub(crate) fn recorded(&mut self) {
         self.recorded = self.rest;
+    }
+
+    /// Gives back memory, but for the last reply and so many octets.
+    pub(crate) fn rest(&mut self, keep: usize) {
+        if self.buffer.capacity() > keep {
+            self.forget();
+            self.buffer.shrink_to(keep);
+        }
     }
 
     /// Whether no octet is left over.

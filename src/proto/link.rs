@@ -200,23 +200,20 @@ impl Link {
     }
 
     /// Queues a command's line. Returns its length.
+    #[inline]
     fn say(&mut self, command: Command<'_>, now: Instant) -> usize {
         self.record_replies();
         self.last_command = Some(command.verb());
-        let masked = command.masked();
-        if masked.is_some() {
+        if let Some(masked) = command.masked() {
             self.record_commands();
+            self.dialogue.record(Side::Client, masked.as_bytes());
+            self.dialogue.client(masked.as_bytes(), now);
+            return self.output.write(|text| command.encode(text)).len();
         }
         let line = self.output.write(|text| command.encode(text));
-        match masked {
-            None => {
-                self.unrecorded += line.len();
-                self.dialogue.client(line, now);
-            }
-            Some(masked) => {
-                self.dialogue.record(Side::Client, masked.as_bytes());
-                self.dialogue.client(masked.as_bytes(), now);
-            }
+        self.unrecorded += line.len();
+        if self.dialogue.is_observed() {
+            self.dialogue.client(line, now);
         }
         line.len()
     }
@@ -317,17 +314,23 @@ impl Link {
     }
 
     /// A complete reply came: takes note of it.
-    pub(crate) fn replied(&mut self, code: Code, now: Instant) {
+    pub(crate) fn replied(&mut self, head: Option<Expect>, code: Code, now: Instant) {
         self.record_commands();
         self.turn = Turn::Server;
         self.heard_at = Some(now);
         self.replies += 1;
-        let challenges = code.class() == Class::Intermediate && self.head() == Some(Expect::Auth);
-        if !challenges {
-            self.text = Text::Shown;
-            self.dialogue.server(self.input.octets(), now);
+        if matches!(head, Some(Expect::Auth)) && code.class() == Class::Intermediate {
+            self.hide_challenge(code, now);
             return;
         }
+        self.text = Text::Shown;
+        if self.dialogue.is_observed() {
+            self.dialogue.server(self.input.octets(), now);
+        }
+    }
+
+    /// A challenge came: the dialogue has no more than its code.
+    fn hide_challenge(&mut self, code: Code, now: Instant) {
         self.text = Text::Hidden;
         let before = self.input.unrecorded().len() - self.input.octets().len();
         let before = &self.input.unrecorded()[..before];
@@ -372,6 +375,7 @@ impl Link {
         self.dialogue.server_octets(self.input.unfinished(), now);
     }
 
+    #[inline]
     fn record_commands(&mut self) {
         if self.unrecorded > 0 {
             let lines = self.output.last(self.unrecorded);
@@ -380,10 +384,10 @@ impl Link {
         }
     }
 
+    #[inline]
     fn record_replies(&mut self) {
-        let lines = self.input.unrecorded();
-        if !lines.is_empty() {
-            self.dialogue.record(Side::Server, lines);
+        if !self.input.is_recorded() {
+            self.dialogue.record(Side::Server, self.input.unrecorded());
             self.input.recorded();
         }
     }
@@ -391,6 +395,15 @@ impl Link {
     /// The peer finished a TLS handshake: whatever comes next is a new flight.
     pub(crate) fn handshake_done(&mut self) {
         self.turn = Turn::Server;
+    }
+
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub(crate) fn rest(&mut self, messages: usize) {
+        self.expected.shrink_to(messages * COMMANDS);
+        self.events.shrink_to(messages * COMMANDS);
+        self.output.rest(messages, messages * COMMANDS * LINE);
+        self.input.rest(messages * COMMANDS * LINE);
     }
 
     /// What the next reply answers.
@@ -566,6 +579,12 @@ impl Link {
 pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
     "AUTH ".len() + mechanism.len() + 1 + response.len() + 2 <= COMMAND_LINE
 }
+
+/// Commands of an ordinary transaction, and replies to it.
+const COMMANDS: usize = 4;
+
+/// Octets of an ordinary command or reply.
+const LINE: usize = 64;
 
 /// Octets of commands that may wait for their replies: enough for any group in use, and no more than
 /// what a peer's receive buffer holds.

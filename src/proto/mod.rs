@@ -82,6 +82,7 @@ pub(crate) mod reply;
 pub(crate) mod sasl;
 pub(crate) mod schedule;
 pub(crate) mod session;
+mod settling;
 mod status;
 mod stream;
 pub(crate) mod timer;

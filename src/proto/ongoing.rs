@@ -54,7 +54,8 @@ pub(super) enum Step {
     Commit,
     AwaitData,
     Whole(ContentCursor),
-    Streamed(StreamState),
+    /// Boxed, so that the many whole ones do not pay for it.
+    Streamed(Box<StreamState>),
     /// It will begin again once its last reply is there.
     Restarting,
     Ended,
@@ -107,11 +108,11 @@ impl Transaction {
         link: &mut Link,
         now: Instant,
     ) -> Step {
-        let places = self.slots.iter().zip(self.envelope.recipients());
-        for (index, (slot, recipient)) in places.enumerate().skip(from) {
-            if !matches!(slot, Slot::Waiting) {
-                continue;
-            }
+        for index in from..self.slots.len() {
+            let recipient = match (&self.slots[index], self.envelope.recipients().get(index)) {
+                (Slot::Waiting, Some(recipient)) => recipient,
+                (Slot::Waiting | Slot::Taken | Slot::Decided(_), _) => continue,
+            };
             let command = Command::Rcpt(recipient.mailbox(), recipient.params());
             link.command(command, Expect::Rcpt(self.id, index), now);
             self.outstanding += 1;
@@ -285,7 +286,7 @@ impl Transaction {
         match &self.work {
             Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content, transfer)),
             Work::Send(Body::Streamed(streamed)) => {
-                Step::Streamed(StreamState::new(streamed, transfer))
+                Step::Streamed(Box::new(StreamState::new(streamed, transfer)))
             }
             Work::Probe => Step::Ended,
         }
@@ -380,12 +381,32 @@ impl Transaction {
         }
     }
 
+    /// Whether the server can only take the message against its word: it has refused it before. (A
+    /// message by DATA would not even have been sent.)
+    pub(super) fn was_refused(&self) -> bool {
+        match &self.fate {
+            Fate::Open => false,
+            Fate::Restart => true,
+            Fate::Cancelled(_) => self.way == Way::Bdat,
+            Fate::Decided => self.way == Way::Bdat && self.accepted > 0,
+        }
+    }
+
+    /// The refusal of the whole message is void: the server took it all the same.
+    pub(super) fn forget_refusal(&mut self) {
+        for slot in &mut self.slots {
+            if let Slot::Decided(Verdict::Refused { stage, .. }) = slot
+                && matches!(stage, Stage::Mail | Stage::Body)
+            {
+                *slot = Slot::Waiting;
+            }
+        }
+    }
+
     /// In doubt, for everybody who has no verdict yet.
     pub(super) fn doubt(&mut self, error: &Error) {
-        if matches!(self.fate, Fate::Open) {
-            self.resolve(|| Verdict::InDoubt(error.clone()));
-            self.fate = Fate::Decided;
-        }
+        self.resolve(|| Verdict::InDoubt(error.clone()));
+        self.fate = Fate::Decided;
     }
 
     /// Not sent, for everybody who has no verdict yet.
@@ -404,7 +425,9 @@ impl Transaction {
 
     /// The connection is over. Where the message was sent to its end, there is a doubt.
     pub(super) fn close(&mut self, doubt: Option<&Error>, error: &Error) {
-        self.give_up();
+        if doubt.is_none() {
+            self.give_up();
+        }
         for slot in &mut self.slots {
             let verdict = match (&slot, doubt) {
                 (Slot::Decided(_), _) => continue,

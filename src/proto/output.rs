@@ -117,6 +117,12 @@ impl Output {
         count
     }
 
+    /// Gives back memory; keeps room for so many pieces, and octets of text.
+    pub(crate) fn rest(&mut self, pieces: usize, text: usize) {
+        self.pieces.shrink_to(pieces);
+        self.text.shrink_to(text);
+    }
+
     /// The last octets of the text.
     pub(crate) fn last(&self, len: usize) -> &[u8] {
         &self.text[self.text.len().saturating_sub(len)..]

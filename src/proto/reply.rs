@@ -139,11 +139,11 @@ impl Code {
 
     /// What the first digit says.
     pub fn class(self) -> Class {
-        match self.0 / 100 {
-            2 => Class::Completed,
-            3 => Class::Intermediate,
-            4 => Class::Transient,
-            _ => Class::Permanent,
+        match self.0 {
+            ..300 => Class::Completed,
+            300..400 => Class::Intermediate,
+            400..500 => Class::Transient,
+            500.. => Class::Permanent,
         }
     }
 }

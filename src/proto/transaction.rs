@@ -12,7 +12,7 @@ use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply};
 use super::schedule::{DeliverBy, Hold, Late, Priority};
 use super::session::Session;
-use crate::error::{Error, Stage};
+use crate::error::{Category, Error, Stage};
 
 /// Who a message is from and to, as the server is told (RFC 5321 §2.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,24 @@ impl Envelope {
             params: self.params.clone(),
             commitment: self.commitment,
         }
+    }
+
+    /// The envelope for those recipients to whom another session may send the message, where this
+    /// outcome's session ended before their turn, or was used up (MAILMAX, RCPTDOMAINMAX: RFC 9422
+    /// §4). Nothing was sent to them. `None` where there are none, or where the message is for all or
+    /// for nobody and another recipient has a verdict.
+    ///
+    /// What becomes of them there is added by [`Outcome::with_rest`]. A session that has brought no
+    /// verdict for anybody is no reason to begin another.
+    pub fn rest(&self, outcome: &Outcome) -> Option<Self> {
+        let verdicts = outcome.verdicts().iter().enumerate();
+        let untried = verdicts.filter(|(_, verdict)| verdict.is_untried());
+        let places: Vec<usize> = untried.map(|(place, _)| place).collect();
+        let may_be_split = match self.commitment {
+            Commitment::Each => true,
+            Commitment::AllOrNothing => places.len() == self.recipients.all.len(),
+        };
+        (may_be_split && !places.is_empty()).then(|| self.part(&places))
     }
 
     /// Writes domains beyond ASCII as A-labels, in each address whose local part is ASCII.
@@ -429,6 +447,38 @@ impl Verdict {
             Self::NotSent(error) | Self::InDoubt(error) => error.reply(),
         }
     }
+
+    /// Whether the session ended, or was used up, before the message was sent to this recipient.
+    fn is_untried(&self) -> bool {
+        match self {
+            // RFC 5321 §3.8: the server closes, whatever the command was.
+            Self::Refused {
+                stage: Stage::Mail,
+                reply,
+            } => reply.code().number() == 421,
+            Self::NotSent(error) => match error.category() {
+                Category::ConnectionLost | Category::Temporary => true,
+                Category::Dns
+                | Category::ConnectionTimeout
+                | Category::ConnectionRefused
+                | Category::EncryptionMismatch
+                | Category::StartTlsUnavailable
+                | Category::Certificate
+                | Category::Tls
+                | Category::Authentication
+                | Category::AuthUnavailable
+                | Category::SenderRefused
+                | Category::RecipientRefused
+                | Category::MessageRefused
+                | Category::RateLimited
+                | Category::Protocol
+                | Category::Usage => false,
+            },
+            Self::Accepted(_) | Self::Refused { .. } | Self::Deferred(_) | Self::InDoubt(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// What became of a message: a verdict for each recipient, in envelope order.
@@ -456,6 +506,25 @@ impl Outcome {
         Self { notices, ..self }
     }
 
+    /// Together with what became of the rest of the message, as [`Envelope::rest`] had it.
+    #[must_use]
+    pub fn with_rest(mut self, rest: Self) -> Self {
+        let untried = self
+            .verdicts
+            .iter_mut()
+            .filter(|verdict| verdict.is_untried());
+        for (verdict, later) in untried.zip(rest.verdicts) {
+            *verdict = later;
+        }
+        for notice in rest.notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+        self.session = rest.session.or(self.session);
+        self
+    }
+
     /// With the session in which it came about, which says more about a refusal for lack of TLS or
     /// of a log-in.
     #[must_use]
@@ -472,8 +541,7 @@ impl Outcome {
     }
 
     /// The verdicts alone.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    pub(crate) fn into_verdicts(self) -> Vec<Verdict> {
+    pub fn into_verdicts(self) -> Vec<Verdict> {
         self.verdicts
     }
 

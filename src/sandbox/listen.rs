@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,6 +21,7 @@ use super::options::Options;
 use super::plan::Plan;
 use super::received::{Counters, Happening, Received};
 use super::session::Session;
+use super::socket::{Listener, Socket};
 use super::tally::Tally;
 use super::tls::{ClientCertificate, ClientCertificates, Identity};
 use super::voice::Action;
@@ -24,8 +29,10 @@ use super::voice::Action;
 /// A running server, on loopback unless told otherwise. It stops when dropped.
 pub struct Sandbox {
     address: SocketAddr,
+    #[cfg(unix)]
+    unix_socket: Option<PathBuf>,
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl Sandbox {
@@ -104,9 +111,13 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, asks)?;
+        let identity = Identity::make(&options.certificate, options.tls_versions, asks)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
+        #[cfg(unix)]
+        let unix_socket = options.unix_socket.clone();
+        #[cfg(unix)]
+        let unix = unix_socket.as_ref().map(UnixListener::bind).transpose()?;
         let shared = Arc::new(Shared {
             plan: Arc::new(Plan::new(options)),
             identity,
@@ -115,9 +126,13 @@ impl Sandbox {
             counters: Totals::default(),
             watcher,
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let mut accepting = vec![tokio::spawn(accept(listener, Arc::clone(&shared)))];
+        #[cfg(unix)]
+        accepting.extend(unix.map(|listener| tokio::spawn(accept(listener, Arc::clone(&shared)))));
         Ok(Self {
             address,
+            #[cfg(unix)]
+            unix_socket,
             shared,
             accepting,
         })
@@ -126,8 +141,15 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The task owns those of the connections: they end with it.
-        self.accepting.abort();
+        // The tasks own those of the connections: they end with them.
+        for task in &self.accepting {
+            task.abort();
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.unix_socket {
+            // Somebody else may have removed it before.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -202,12 +224,12 @@ impl Totals {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept<L: Listener>(listener: L, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         // A connection that was gone before it was accepted is not the listener's end, and too many
         // open files are not for ever.
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.next().await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
@@ -223,8 +245,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve<S: Socket>(stream: S, shared: &Shared, number: u64) -> io::Result<()> {
+    stream.hurry()?;
     let session = match &shared.watcher {
         Some(_) => Session::watched(Arc::clone(&shared.plan), number),
         None => Session::new(Arc::clone(&shared.plan), number),
@@ -347,7 +369,8 @@ impl Connection<'_> {
         Ok(None)
     }
 
-    async fn finish(&mut self, mut stream: TcpStream, end: End) -> io::Result<()> {
+    async fn finish<S: Socket>(&mut self, stream: S, end: End) -> io::Result<()> {
+        let mut stream = stream;
         match end {
             End::Truncate => {
                 stream.shutdown().await?;
@@ -355,7 +378,7 @@ impl Connection<'_> {
                 Ok(())
             }
             // The reset goes out as the stream is dropped.
-            End::Reset => stream.set_zero_linger(),
+            End::Reset => stream.reset_at_end(),
             End::StartTls | End::Over => Ok(()),
         }
     }

@@ -79,9 +79,11 @@ mod login;
 mod options;
 mod parameters;
 mod plan;
+mod quota;
 mod received;
 pub mod script;
 mod session;
+mod socket;
 mod tally;
 mod terms;
 mod tls;
@@ -94,7 +96,7 @@ pub use listen::Sandbox;
 pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
-    Validity,
+    TlsVersions, Validity,
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};

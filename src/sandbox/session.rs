@@ -16,6 +16,7 @@ use super::fault::{Quirk, Step};
 use super::login::{Exchange, Next, TlsFacts};
 use super::options::{Auth, Extension, TlsMode};
 use super::plan::Plan;
+use super::quota::Quota;
 use super::received::{Line, Received, Transfer};
 use super::tally::Tally;
 use super::terms::{Channel, Greeted, NEEDS_UTF8, TOO_BIG, Terms};
@@ -42,8 +43,7 @@ pub struct Session {
     terms: Terms,
     authenticated: Option<String>,
     transaction: Option<Transaction>,
-    /// MAIL commands that were well-formed and in turn.
-    mails: usize,
+    quota: Quota,
     /// The start of a line whose end has not come.
     input: BytesMut,
     voice: Voice,
@@ -172,7 +172,7 @@ impl Session {
             phase: Phase::Command,
             authenticated: None,
             transaction: None,
-            mails: 0,
+            quota: Quota::default(),
             input: BytesMut::new(),
             messages: VecDeque::new(),
             tally: Tally::default(),
@@ -426,9 +426,7 @@ impl Session {
             Ok(declared) => declared,
             Err(refusal) => return self.voice.write(refusal),
         };
-        self.mails += 1;
-        let limit = self.plan.options().message_limit;
-        if limit.is_some_and(|limit| self.mails > limit) {
+        if !self.quota.allows_mail(self.plan.options()) {
             self.say(421, "4.7.0", "too many messages, closing");
             return self.end(Action::Close);
         }
@@ -442,7 +440,6 @@ impl Session {
     }
 
     fn rcpt(&mut self, path: &str, parameters: &[Parameter<'_>]) {
-        let limit = self.plan.options().recipient_limit;
         let Some(transaction) = &self.transaction else {
             return self.say(503, "5.5.1", "send MAIL first");
         };
@@ -452,8 +449,9 @@ impl Session {
         if let Err(refusal) = self.terms.permitted().check_rcpt(parameters) {
             return self.voice.write(refusal);
         }
-        if limit.is_some_and(|limit| transaction.recipients.len() >= limit) {
-            return self.say(452, "4.5.3", "too many recipients");
+        let (recipients, options) = (transaction.recipients.len(), self.plan.options());
+        if let Some(refusal) = self.quota.refuse_rcpt(path, recipients, options) {
+            return self.voice.write(refusal);
         }
         if !path.is_ascii() && !transaction.is_utf8() {
             return self.voice.write(NEEDS_UTF8);

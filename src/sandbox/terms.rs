@@ -175,6 +175,7 @@ fn limits(options: &Options) -> String {
     let mut line = "LIMITS".to_owned();
     for (name, limit) in [
         ("RCPTMAX", options.recipient_limit),
+        ("RCPTDOMAINMAX", options.domain_limit),
         ("MAILMAX", options.message_limit),
     ] {
         if let Some(limit) = limit {

@@ -11,12 +11,15 @@ use tokio_rustls::rustls::crypto::hash::HashAlgorithm;
 use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
+use tokio_rustls::rustls::{
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    version,
+};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::login::TlsFacts;
-use super::options::{CertificateOptions, Validity};
+use super::options::{CertificateOptions, TlsVersions, Validity};
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("the feature `sandbox` makes certificates: it needs `aws-lc-rs` or `ring`");
@@ -66,6 +69,7 @@ impl fmt::Debug for ClientCertificate {
 impl Identity {
     pub(super) fn make(
         options: &CertificateOptions,
+        versions: TlsVersions,
         clients: ClientCertificates,
     ) -> io::Result<Self> {
         let provider = provider()?;
@@ -83,8 +87,12 @@ impl Identity {
                     .map_err(io::Error::other)?
             }
         };
+        let spoken: &[&SupportedProtocolVersion] = match versions {
+            TlsVersions::All => &[&version::TLS13, &version::TLS12],
+            TlsVersions::Tls12 => &[&version::TLS12],
+        };
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(spoken)
             .and_then(|builder| {
                 builder
                     .with_client_cert_verifier(verifier)

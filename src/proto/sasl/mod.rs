@@ -15,6 +15,7 @@ mod nonce;
 mod plain;
 mod scram;
 
+use super::config::Limits;
 use super::session::ChannelBinding;
 use credentials::Kind;
 pub use credentials::{Credentials, CredentialsError};
@@ -180,10 +181,12 @@ impl Known {
         credentials: &Credentials,
         binding: Binding,
         nonces: &mut Nonces,
+        limits: &Limits,
     ) -> Box<dyn Mechanism> {
         match self {
             Self::ScramSha256Plus | Self::ScramSha256 => {
-                Box::new(scram::Scram::new(credentials, binding, nonces.next()))
+                let most = limits.scram_iterations;
+                Box::new(scram::Scram::new(credentials, binding, nonces.next(), most))
             }
             Self::OAuthBearer => Box::new(bearer::Bearer::oauthbearer(credentials)),
             Self::XOAuth2 => Box::new(bearer::Bearer::xoauth2(credentials)),
@@ -214,6 +217,9 @@ pub(crate) trait Mechanism: Send {
 
     /// The answer to a challenge. An initial response is the answer to none, given as empty.
     fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, MechanismError>;
+
+    /// Whether a response was made of the secret, so that the server could judge it by now.
+    fn has_used_secret(&self) -> bool;
 
     /// The server says that the exchange has succeeded: whether the client agrees. `data` is what
     /// the reply's text holds in base64, if anything; RFC 4954 has no place for it, and some

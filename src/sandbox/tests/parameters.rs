@@ -103,3 +103,16 @@ fn limits_are_told_and_kept() {
     assert!(heard.text.contains("250-LIMITS RCPTMAX=1 MAILMAX=1\r\n"));
     assert_eq!(codes(&heard.text).join(" "), "250 250 250 452 250 421");
 }
+
+#[test]
+fn domains_are_counted_over_the_whole_session() {
+    let options = with(&[Extension::Limits]).with_domain_limit(2);
+    let heard = hear(
+        &options,
+        "EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@D>\r\nRSET\r\n\
+         MAIL FROM:<a@b>\r\nRCPT TO:<g@h>\r\nRCPT TO:<i@j>\r\nRCPT TO:<k@d>\r\nNOOP\r\n",
+    );
+    assert!(heard.text.contains("250-LIMITS RCPTDOMAINMAX=2\r\n"));
+    let expected = "250 250 250 250 250 250 250 452 250 250";
+    assert_eq!(codes(&heard.text).join(" "), expected);
+}

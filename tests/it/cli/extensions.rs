@@ -191,6 +191,27 @@ async fn malformed_values_are_a_wrong_use() {
 }
 
 #[tokio::test]
+async fn recipients_of_more_domains_than_a_session_may_have_are_reached_by_others() {
+    let options = Options::default()
+        .with_domain_limit(1)
+        .with_extension(Extension::Limits);
+    let server = Server::start(options).await;
+    let one = server.file("one.eml", "Subject: 1\r\n\r\n1\r\n");
+    let two = server.file("two.eml", "Subject: 2\r\n\r\n2\r\n");
+    let more = ["--to", "b@one.example", "--to", "c@two.example"];
+    let run = server.send_files(&[&one], &more).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let run = server.send_files(&[&one, &two], &more).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let received = server.sandbox.received();
+    let mut recipients: Vec<_> = received.iter().flat_map(|one| &one.recipients).collect();
+    recipients.sort();
+    recipients.dedup();
+    // The server's own recipient and those two: each message to each of them, once.
+    assert_eq!((recipients.len(), received.len()), (3, 9), "{received:?}");
+}
+
+#[tokio::test]
 async fn messages_beyond_the_limit_of_a_session_go_by_another() {
     let options = Options::default()
         .with_message_limit(2)

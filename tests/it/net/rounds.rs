@@ -12,10 +12,14 @@ use super::{hello, mailbox};
 async fn connected(options: Options) -> (Sandbox, Client) {
     let sandbox = Sandbox::start(options.with_tls(TlsMode::None)).await;
     let sandbox = sandbox.expect("a port on loopback is free");
+    let client = reconnected(&sandbox).await;
+    (sandbox, client)
+}
+
+async fn reconnected(sandbox: &Sandbox) -> Client {
     let config =
         ClientConfig::new("localhost", Security::Plaintext).with_port(sandbox.address().port());
-    let client = Client::connect(config).await.expect("the sandbox is there");
-    (sandbox, client)
+    Client::connect(config).await.expect("the sandbox is there")
 }
 
 fn to_each(recipients: &[&str]) -> Envelope {
@@ -127,6 +131,44 @@ async fn a_message_beyond_the_limit_of_a_session_may_be_sent_by_another() {
     assert_eq!(error.category(), Category::Temporary);
     assert!(error.is_temporary() && error.message().contains("1 messages in one session"));
     assert_eq!(sandbox.counters().messages, 1);
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_beyond_the_limits_of_a_session_is_reached_by_another() {
+    let options = Options::default()
+        .with_domain_limit(1)
+        .with_extension(Extension::Limits)
+        .with_refused_recipient("b@y.org", "550 5.1.1 no".parse().unwrap());
+    let (sandbox, client) = connected(options).await;
+    let envelope = to_each(&["a@x.org", "b@y.org", "c@z.org", "d@X.org"]);
+    let mut outcome = client.send(envelope.clone(), hello()).await;
+    assert_eq!(letters(&outcome), "anna", "{outcome:?}");
+    client.close().await.unwrap();
+    for expected in ["arna", "araa"] {
+        let rest = envelope.rest(&outcome).expect("somebody is left");
+        let client = reconnected(&sandbox).await;
+        outcome = outcome.with_rest(client.send(rest, hello()).await);
+        assert_eq!(letters(&outcome), expected, "{outcome:?}");
+        client.close().await.unwrap();
+    }
+    assert!(envelope.rest(&outcome).is_none());
+    assert_eq!(
+        arrived(&sandbox),
+        [vec!["a@x.org", "d@X.org"], vec!["c@z.org"]]
+    );
+}
+
+#[tokio::test]
+async fn a_message_for_all_or_for_nobody_has_no_rest() {
+    let options = Options::default()
+        .with_domain_limit(1)
+        .with_extension(Extension::Limits);
+    let (_sandbox, client) = connected(options).await;
+    let envelope = to_each(&["a@x.org", "b@y.org"]).with_commitment(Commitment::AllOrNothing);
+    let outcome = client.send(envelope.clone(), hello()).await;
+    assert_eq!(letters(&outcome), "nn", "{outcome:?}");
+    assert!(envelope.rest(&outcome).is_none(), "{outcome:?}");
     client.close().await.unwrap();
 }
 
