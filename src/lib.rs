@@ -27,6 +27,8 @@
 //! - To send mail: `Client`, as above.
 //!   Messages submitted by many tasks to clones of one client share its connection and its round
 //!   trips.
+//! - To connect with settings that somebody typed into a form: the `settings` module, which says all
+//!   that is wrong with them at once, and the `providers` module, which knows what mail providers want.
 //! - To drive the protocol over sockets of your own: [`proto::Connection`]. The example
 //!   `blocking.rs` does so without a runtime.
 //! - To test code that sends mail: the `sandbox` module, a server that can be told to misbehave.
@@ -143,6 +145,10 @@
 //!   the address.
 //! - **CONNECT is written here, SOCKS5 is not**: `tokio-socks` reads exactly its replies, while the
 //!   CONNECT of `hyper-util` loses what a server says at once, and an SMTP server speaks first.
+//! - **Settings are what was typed, an account is what can be used**: a field that is wrong does not
+//!   keep the others from being judged. What would work but is likely not meant is a warning; a password
+//!   in clear is a problem, as the engine would refuse it later.
+//! - **What providers want is data, with the page where it was found**; what was not found is left out.
 //! - **Words that only the engine knows are closed enums; words of registries are not**: EHLO
 //!   keywords, SASL mechanisms, parameters and enhanced status codes are kept as they come.
 //!
@@ -150,8 +156,9 @@
 //!
 //! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls), `aws-lc-rs` (its crypto
 //! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other
-//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say. Without any, the
-//! engine alone is built, with neither tokio nor rustls.
+//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say, and `diagnosis` adds
+//! `providers`, `settings`, `diagnosis` and `check`. Without any, the engine alone is built, with
+//! neither tokio nor rustls.
 
 #[cfg(feature = "diagnosis")]
 pub mod check;

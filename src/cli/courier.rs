@@ -188,12 +188,16 @@ impl<'a> Courier<'a> {
         while let Some(rest) = envelope.rest(&outcome)
             && count(&rest) < tried
             && !self.interrupt.is_pressed()
-            && let Ok(next) = self.connect().await
         {
             tried = count(&rest);
-            client = next;
-            let last = client.clone().send_last(rest, content.clone());
-            let more = self.attend(&client, last).await;
+            let more = match self.connect().await {
+                Ok(next) => {
+                    client = next;
+                    let last = client.clone().send_last(rest, content.clone());
+                    self.attend(&client, last).await
+                }
+                Err(error) => unsent(tried, &error),
+            };
             outcome = outcome.with_rest(more);
         }
         (client, outcome)
@@ -379,7 +383,7 @@ impl<'a> Courier<'a> {
             () = self.interrupt.wait() => return Err(interrupt::stopped(Stage::Connect)),
             connecting = dialling => connecting?,
         };
-        self.server.address = connecting.peer_addr();
+        self.server.place.address = connecting.peer_addr();
         let client = tokio::select! {
             biased;
             () = self.interrupt.wait() => {
@@ -435,7 +439,7 @@ impl<'a> Courier<'a> {
     fn report_unloadable(&mut self, input: &Input, before: Option<Outcome>, failure: &Failure) {
         match failure {
             Failure::Data(error) => self.report_unsent(input, before, error),
-            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
+            Failure::Usage(_) | Failure::Config(_) | Failure::NoInput(_) | Failure::Internal(_) => {
                 terminal::error(failure);
                 self.remember(Overall::Failed, failure.exit());
             }
@@ -447,8 +451,7 @@ impl<'a> Courier<'a> {
         let name = Some(input.name());
         match before {
             Some(before) => {
-                let verdict = Verdict::NotSent(error.clone());
-                let rest = Outcome::new(vec![verdict; before.verdicts().len()]);
+                let rest = unsent(before.verdicts().len(), error);
                 self.report(name, before.with_rest(rest), self.begun.elapsed());
             }
             None => self.report_failure(name, error),
@@ -456,8 +459,7 @@ impl<'a> Courier<'a> {
     }
 
     fn report_failure(&mut self, name: Option<String>, error: &Error) {
-        let verdict = Verdict::NotSent(error.clone());
-        let outcome = Outcome::new(vec![verdict; self.arguments.envelope.to.len()]);
+        let outcome = unsent(self.arguments.envelope.to.len(), error);
         self.report(name, outcome, self.begun.elapsed());
     }
 
@@ -533,11 +535,16 @@ fn count(envelope: &Envelope) -> usize {
     envelope.recipients().len()
 }
 
+/// The outcome of a message that was sent to none of so many.
+fn unsent(recipients: usize, error: &Error) -> Outcome {
+    Outcome::new(vec![Verdict::NotSent(error.clone()); recipients])
+}
+
 /// Whether the connection was at least tried.
 ///
 /// # Errors
 /// Options that no connection can be made with: there is nothing to report of a server.
-fn possible(error: &Error) -> Result<(), Failure> {
+pub(crate) fn possible(error: &Error) -> Result<(), Failure> {
     let not_tried = matches!(error.stage(), Stage::Resolve | Stage::Connect);
     match error.category() == Category::Usage && not_tried {
         true => Err(Failure::usage(error.message())),

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::io;
 
-use super::report::{Overall, Report, ServerFacts, milliseconds, verdict_stage};
+use super::report::{Overall, Report, ServerFacts, verdict_stage};
 use super::terminal::{self, Ink, Tint};
+use crate::check::step::milliseconds;
 use crate::error::{Error, Party};
 use crate::proto::session::{TlsSession, Verification};
 use crate::proto::transaction::Verdict;
@@ -63,14 +64,15 @@ fn headline(report: &Report, ink: Ink) -> String {
 
 /// `mail.example.org:587 (192.0.2.1; TLSv1.3, certificate verified; logged in by PLAIN)`.
 fn place(server: &ServerFacts, overall: Overall) -> String {
-    let place = match server.port {
-        Some(port) if server.host.contains(':') => format!("[{}]:{port}", server.host),
-        Some(port) => format!("{}:{port}", server.host),
-        None => server.host.clone(),
+    let host = &server.place.host;
+    let place = match server.place.port {
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
     };
     let mut facts = Vec::new();
-    if let Some(address) = server.address.map(|address| address.ip().to_string())
-        && address != server.host
+    if let Some(address) = server.place.address.map(|address| address.ip().to_string())
+        && address != *host
     {
         facts.push(address);
     }
@@ -136,7 +138,7 @@ fn explanation(report: &Report, error: &Error, tail: DialogueTail, ink: Ink) -> 
         "{label} {error}\n  where      {} ({})\n  at fault   {who}\n  next step  {}",
         error.stage(),
         error.category(),
-        report.next_step(error)
+        report.problem(error).hint
     );
     let transcript = &error.progress().transcript;
     if tail == DialogueTail::Shown && !transcript.is_empty() {

@@ -168,6 +168,9 @@ async fn compose(
     let written = |mailbox: &Mailbox| mailbox.to_ascii().unwrap_or_else(|| mailbox.clone());
     let to: Vec<Mailbox> = to.iter().map(written).collect();
     let mut message = Message::new(written(from));
+    if let Some(name) = &arguments.from_name {
+        message = message.with_from_name(name);
+    }
     // An address beyond ASCII in a header keeps a server without SMTPUTF8 from taking the message
     // for anybody; in the envelope alone it concerns nobody else.
     let any_ascii = to.iter().any(Mailbox::is_ascii);

@@ -1,11 +1,12 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
-//! A file a command: `send`, `sandbox`. What they share is one file a concern: `args` (what can be
-//! written), `server` and `connection` (from options to a client's configuration), `input` (the
-//! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
-//! `exit` (codes). No protocol decision is made here.
+//! A file a command: `send`, `check`, `sandbox`. What they share is one file a concern: `args` (what
+//! can be written), `settings` (the file beneath them), `server` and `connection` (from options to a
+//! client's configuration), `input` (the messages), `courier` (carries them), `trace` (the dialogue),
+//! `report` (JSON) and `human` (text), `exit` (codes). No protocol decision is made here.
 
 mod args;
+mod check;
 mod connection;
 mod courier;
 mod exit;
@@ -18,6 +19,7 @@ mod report;
 mod sandbox;
 mod send;
 mod server;
+mod settings;
 mod terminal;
 mod trace;
 
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Send(arguments) => run(send::run(*arguments)),
+        Command::Check(arguments) => run(check::run(*arguments)),
         Command::Sandbox(arguments) => run(sandbox::run(*arguments)),
     }
 }

@@ -40,8 +40,8 @@ pub(crate) struct Socket {
     pub(crate) security: Security,
 }
 
-/// A password that came with a URL. `Debug` does not show it.
-#[derive(PartialEq, Eq)]
+/// A password that came with a URL or a file. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {
@@ -51,6 +51,18 @@ impl fmt::Debug for Secret {
 }
 
 impl Target {
+    /// A host of which nothing else is known.
+    pub(crate) fn of_host(host: &str) -> Self {
+        Self::Host(Server {
+            host: host.to_owned(),
+            port: Security::StartTls.default_port(),
+            security: Security::StartTls,
+            protocol: Protocol::Smtp,
+            username: None,
+            password: None,
+        })
+    }
+
     /// The target of these options.
     ///
     /// No error shows a URL: it may hold a password.
@@ -59,10 +71,13 @@ impl Target {
             return Self::from_url(url, arguments.encryption);
         }
         let Some(host) = &arguments.host else {
-            return Err(Failure::usage(
-                "no server is named: give --server URL or --host NAME ('--server sandbox:' is the \
-                 built-in one)",
-            ));
+            return Err(Failure::usage(match arguments.port {
+                Some(_) => "--port needs --host NAME, or --settings FILE",
+                None => {
+                    "no server is named: give --server URL, --host NAME or --settings FILE \
+                     ('--server sandbox:' is the built-in one)"
+                }
+            }));
         };
         let host = host
             .strip_prefix('[')
@@ -265,6 +280,7 @@ mod tests {
     fn arguments(server: &str, encryption: Option<Encryption>) -> ServerArguments {
         ServerArguments {
             server: Some(server.to_owned()),
+            settings: None,
             host: None,
             port: None,
             encryption,
@@ -355,6 +371,7 @@ mod tests {
         ] {
             let arguments = ServerArguments {
                 server: None,
+                settings: None,
                 host: Some("[::1]".into()),
                 port,
                 encryption,

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::rustls::crypto::hash::Hash;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
-use crate::proto::session::Certificate;
+use crate::proto::evidence::CertificateProblem;
+use crate::proto::session::{Certificate, CertificateRole};
 
 /// The facts of a certificate in DER. Of one that cannot be read only the fingerprint is known.
 pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
@@ -23,8 +25,25 @@ pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
         certificate.names = names(&parsed);
         certificate.not_before = parsed.validity().not_before.timestamp();
         certificate.not_after = parsed.validity().not_after.timestamp();
+        certificate.key = key(&parsed);
+        certificate.role = match parsed.is_ca() {
+            true => CertificateRole::Authority,
+            false => CertificateRole::EndEntity,
+        };
+        certificate.issuer_location = issuer_location(&parsed);
     }
     certificate
+}
+
+/// What it means that nobody who is trusted vouches for a chain.
+pub(super) fn untrusted(chain: &[Certificate]) -> CertificateProblem {
+    match chain {
+        [own, ..] if own.is_self_issued() => CertificateProblem::SelfSigned,
+        [.., last] if !last.is_self_issued() && last.issuer_location.is_some() => {
+            CertificateProblem::IncompleteChain
+        }
+        _ => CertificateProblem::UnknownIssuer,
+    }
 }
 
 /// The channel binding tls-server-end-point (RFC 5929 §4.1): a digest of the certificate by the hash
@@ -57,7 +76,7 @@ pub(super) fn hexadecimal(octets: &[u8]) -> String {
 }
 
 /// Seconds since 1970 as a date in UTC, such as `2026-11-24`.
-pub(super) fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     // Days to a date of the proleptic Gregorian calendar, by eras of 400 years that begin in March.
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -72,6 +91,38 @@ pub(super) fn date(seconds: u64) -> String {
     };
     let year = era * 400 + year_of_era + next_year;
     format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    let Ok(key) = certificate.public_key().parsed() else {
+        return String::new();
+    };
+    let kind = match key {
+        PublicKey::RSA(_) => "RSA",
+        PublicKey::EC(_) => "EC",
+        PublicKey::DSA(_) => "DSA",
+        PublicKey::GostR3410(_) | PublicKey::GostR3410_2012(_) => "GOST",
+        PublicKey::Unknown(_) => return String::new(),
+    };
+    format!("{kind}, {} bits", key.key_size())
+}
+
+/// The first location of the issuer's certificate (id-ad-caIssuers, RFC 5280 §4.2.2.1).
+fn issuer_location(certificate: &X509Certificate<'_>) -> Option<String> {
+    let access =
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+                _ => None,
+            })?;
+    access.iter().find_map(|description| {
+        let is_issuer = description.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2";
+        match &description.access_location {
+            GeneralName::URI(location) if is_issuer => Some(printable(location)),
+            _ => None,
+        }
+    })
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {

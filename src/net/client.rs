@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::config::ClientConfig;
 use super::driver::{Driver, Endpoints};
+use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
@@ -88,6 +89,7 @@ impl Client {
         observer: Option<Box<dyn Observer + Send>>,
     ) -> Result<Connecting, Error> {
         let starter = Starter::prepare(&config).await?;
+        config.reached(Milestone::Prepared);
         match route::reach(&config).await? {
             Reached::Tcp(stream, endpoints) => {
                 let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
@@ -149,7 +151,8 @@ impl Client {
         self.enqueue(envelope, Some(body), permits)
     }
 
-    /// Asks for each recipient whether the server would accept it. Nothing is sent to anybody.
+    /// Asks for each recipient whether the server would accept it, or, where there is none, whether it
+    /// would accept the sender: the outcome then has one verdict. Nothing is sent to anybody.
     pub fn probe(&self, envelope: Envelope) -> Delivery {
         let permits = self.owner.shared.take_room(None);
         self.enqueue(envelope, None, permits)

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::milestone::{Milestone, Watcher};
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::route::Route;
+use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, RecipientEvents, Security};
@@ -60,6 +62,8 @@ pub struct ClientConfig {
     /// Who is asked where the session's log-in is `Login::Ask`. Default `None`: nobody, and the
     /// connection fails there.
     pub credentials: Option<Arc<dyn CredentialSource>>,
+    /// Who is told how each connection gets on. Default `None`: nobody.
+    pub watcher: Option<Arc<dyn Watcher>>,
     lessons: Arc<Lessons>,
 }
 
@@ -78,6 +82,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(30),
             source_address: None,
             credentials: None,
+            watcher: None,
             lessons: Arc::default(),
         }
     }
@@ -107,6 +112,13 @@ impl ClientConfig {
     #[must_use]
     pub fn with_credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
         self.credentials = Some(source);
+        self
+    }
+
+    /// With somebody who is told how each connection gets on.
+    #[must_use]
+    pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
         self
     }
 
@@ -170,6 +182,13 @@ impl ClientConfig {
             session.behind_message = BehindMessage::Wait;
         }
         self.lessons.share(session)
+    }
+
+    /// Tells the watcher, if there is one.
+    pub(super) fn reached(&self, milestone: Milestone<'_>) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(milestone, now());
+        }
     }
 
     pub(super) fn lessons(&self) -> Arc<Lessons> {

@@ -14,6 +14,7 @@ use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
+use super::milestone::{Milestone, Watcher};
 use super::secure::Starter;
 use super::shared::{Departure, Life, Owner, Shared, State, now};
 use super::trace::Trace;
@@ -48,6 +49,7 @@ struct Wire<S> {
     /// Empty, with room for who is to be woken.
     woken: Vec<Waker>,
     source: Option<Arc<dyn CredentialSource>>,
+    watcher: Option<Arc<dyn Watcher>>,
     asked: Option<CredentialsFuture>,
     lessons: Arc<Lessons>,
     trace: Trace,
@@ -119,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             timer: Timer::default(),
             woken: Vec::new(),
             source: config.credentials.clone(),
+            watcher: config.watcher.clone(),
             asked: None,
             lessons: config.lessons(),
             trace: Trace::new(&config.host),
@@ -232,7 +235,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn handshake(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
         match self.transport.poll_handshake(cx) {
             Poll::Pending => return Step::Nothing,
-            Poll::Ready(Ok(session)) => state.connection.tls_established(session, now),
+            Poll::Ready(Ok(session)) => {
+                self.reached(Milestone::Secured(&session), now);
+                state.connection.tls_established(session, now);
+            }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
         }
         self.reading = Reading::Open;
@@ -311,6 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Event::Recipient { .. } => {}
                 Event::Reached { stage, reply } => {
                     self.trace.reached(stage, reply.code().number());
+                    self.reached(Milestone::Granted(stage, &reply), now);
                 }
                 Event::StartTls => self.start_tls(&mut state.connection, now),
                 Event::CredentialsWanted {
@@ -336,6 +343,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
         }
         (step, Course::On)
+    }
+
+    fn reached(&self, milestone: Milestone<'_>, now: Instant) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(milestone, now);
+        }
     }
 
     fn start_tls(&mut self, connection: &mut Connection, now: Instant) {

@@ -13,7 +13,7 @@
 //! What is decided here is how octets travel, never which: that is the engine's.
 
 #[cfg(feature = "tls")]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(feature = "tls"))]
 mod cleartext;
 pub(crate) mod client;
@@ -21,7 +21,10 @@ pub(crate) mod config;
 mod connect;
 mod driver;
 #[cfg(feature = "tls")]
+mod failed;
+#[cfg(feature = "tls")]
 mod handshake;
+mod milestone;
 mod policy;
 pub(crate) mod proxy;
 mod resolve;
@@ -44,6 +47,7 @@ use handshake as secure;
 pub use client::Connecting;
 pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
+pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
 pub use proxy::{Proxy, ProxyError};
 pub use route::Route;

@@ -50,7 +50,7 @@ impl Pipeline {
         match code.class() {
             Class::Completed => {
                 self.welcome = Welcome::Sure;
-                transaction.was_opened();
+                transaction.sender_accepted(code, link);
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(
@@ -186,7 +186,7 @@ impl Pipeline {
         if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
             let error = fault::unexpected(Stage::Body, "250", link.reply(code), link);
-            if matches!(transaction.fate, Fate::Open) {
+            if transaction.may_be_taken() {
                 transaction.doubt(&fault::in_doubt(&error));
             }
             return Flow::Close(error);

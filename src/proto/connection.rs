@@ -11,6 +11,7 @@ use super::command::Command;
 use super::config::{Config, Context};
 use super::dialogue::Observer;
 use super::event::{Event, Stats};
+use super::evidence::{Evidence, TlsProblem};
 use super::fault;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
@@ -148,7 +149,7 @@ impl Connection {
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
         if self.link.head() == Some(Expect::Handshake) {
             self.replies_before_tls = Some(self.link.stats().replies);
-            self.handshake(Input::Tls(tls), now);
+            self.handshake(Input::Tls(Box::new(tls)), now);
         }
     }
 
@@ -184,7 +185,9 @@ impl Connection {
         body: Body,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        let no_recipients = envelope.recipients().is_empty();
+        let no_recipients = no_recipients.then_some(SubmitProblem::NoRecipients);
+        if let Some(problem) = self.problem().or(no_recipients) {
             return Err(SubmitError::new(problem, envelope, Some(body)));
         }
         let id = self.pipeline.submit(envelope, body);
@@ -194,16 +197,17 @@ impl Connection {
         Ok(id)
     }
 
-    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content.
+    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content. An
+    /// envelope without recipients asks for the sender alone, and gets one verdict.
     ///
     /// # Errors
-    /// As for [`Self::submit`].
+    /// A connection that has ended or was told to. The envelope is handed back.
     pub fn probe(
         &mut self,
         envelope: Envelope,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        if let Some(problem) = self.problem() {
             return Err(SubmitError::new(problem, envelope, None));
         }
         let id = self.pipeline.probe(envelope);
@@ -497,6 +501,13 @@ impl Connection {
             false => (category, self.stage()),
         };
         let mut error = self.link.error(category, stage, party, message);
+        if category == Category::Tls {
+            let within = self.link.head() == Some(Expect::Handshake);
+            error = error.with_evidence(Evidence::Tls(match within {
+                true => TlsProblem::ClosedWithin,
+                false => TlsProblem::ClosedAfter,
+            }));
+        }
         if let Some(cause) = cause {
             if let Some(hint) = cause.hint {
                 error = error.with_hint(hint);
@@ -517,7 +528,7 @@ impl Connection {
         }
     }
 
-    fn problem(&self, envelope: &Envelope) -> Option<SubmitProblem> {
+    fn problem(&self) -> Option<SubmitProblem> {
         match (&self.phase, self.pipeline.quit) {
             (Phase::Closed(error) | Phase::Ending(error), _) => {
                 Some(SubmitProblem::Closed(error.clone()))
@@ -525,15 +536,24 @@ impl Connection {
             (Phase::Handshake(_) | Phase::Ready, Quit::Wanted | Quit::Sent) => {
                 Some(SubmitProblem::Closed(fault::told_to_quit(self.stage())))
             }
-            (Phase::Handshake(_) | Phase::Ready, Quit::No) if envelope.recipients().is_empty() => {
-                Some(SubmitProblem::NoRecipients)
-            }
             (Phase::Handshake(_) | Phase::Ready, Quit::No) => None,
+        }
+    }
+
+    /// The error with what the server has said of itself, for whoever has no session to look at.
+    fn informed(&self, error: Error) -> Error {
+        match &self.progress.session {
+            Some(session) => {
+                let offers = session.extensions().reply().cloned();
+                error.with_server(session.greeting().clone(), offers)
+            }
+            None => error,
         }
     }
 
     /// It failed, but the server can be told in order.
     fn fail(&mut self, error: Error, now: Instant) {
+        let error = self.informed(error);
         if !self.link.is_idle() {
             self.close(Err(error), now);
             return;
@@ -552,6 +572,7 @@ impl Connection {
     }
 
     fn close(&mut self, result: Result<(), Error>, now: Instant) {
+        let result = result.map_err(|error| self.informed(error));
         let error = match &result {
             Ok(()) => fault::told_to_quit(Stage::Quit),
             Err(error) => error.clone(),

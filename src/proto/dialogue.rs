@@ -127,7 +127,7 @@ impl Dialogue {
     /// The reply without its text: a SASL challenge.
     pub(crate) fn mask_all(reply: &Reply) -> Reply {
         let raw = format!("{} {MASK}\r\n", reply.code());
-        Reply::new(reply.code(), Statuses::Ignore, raw.into_bytes())
+        Reply::new(reply.code(), Statuses::Ignore, raw)
     }
 
     /// A text without the secrets in it.

@@ -12,10 +12,10 @@ use super::schedule::is_utc_time;
 ///
 /// What becomes of each keyword that the RFCs, or long custom, have brought; *by keyword* means that
 /// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. In
-/// November 2026 the list was compared with copies of IANA's registry of SMTP service extensions: whole
-/// ones of 2008, the table of RFC 6409 §7, and lists that other programs keep of it since, up to
-/// RFC 9422. The registry of today could not be read as a whole: a keyword that is missing here is
-/// treated like those of which nothing is done.
+/// November 2026 the list was compared with the table of RFC 6409 §7, with what could be read of
+/// IANA's registry of SMTP service extensions, and with the lists that other programs keep of it, up
+/// to RFC 9422; not with the whole registry of today. A keyword that is missing here is treated like
+/// those of which nothing is done.
 ///
 /// | keyword | RFC | what the engine does with it |
 /// | --- | --- | --- |
@@ -62,6 +62,11 @@ impl Extensions {
         // Asked for each message.
         extensions.limits = ServerLimits::of(&extensions);
         extensions
+    }
+
+    /// The reply that they were read from; `None` where there was none, as after HELO.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
     }
 
     /// Whether this keyword is offered, in any case.

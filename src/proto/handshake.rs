@@ -44,7 +44,7 @@ pub(crate) enum Handshake {
 /// What the world did.
 pub(crate) enum Input {
     Reply(Reply),
-    Tls(TlsSession),
+    Tls(Box<TlsSession>),
     Credentials(Option<Credentials>),
 }
 
@@ -140,12 +140,12 @@ impl Handshake {
     ) -> Step {
         match (self, input) {
             (Self::Implicit, Input::Tls(tls)) => {
-                began_tls(tls, link, progress, now);
+                began_tls(*tls, link, progress, now);
                 link.expect(Expect::Greeting, now);
                 Step::Next(Self::Greeting)
             }
             (Self::Upgrade, Input::Tls(tls)) => {
-                began_tls(tls, link, progress, now);
+                began_tls(*tls, link, progress, now);
                 // RFC 3207 §4.2: what was learned before is forgotten.
                 progress.change(|facts| facts.extensions = Extensions::default());
                 say_ehlo(link, progress, now)

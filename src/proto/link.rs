@@ -533,6 +533,8 @@ impl Link {
         Progress {
             last_command: self.last_command,
             last_reply: self.input.last_code().map(|code| self.reply(code)),
+            greeting: None,
+            offers: None,
             bytes_sent: self.output.sent_total(),
             transcript: self.dialogue.recent([
                 (Side::Client, self.output.last(self.unrecorded)),

@@ -63,12 +63,13 @@ pub(crate) mod connection;
 pub(crate) mod dialogue;
 pub(crate) mod dsn;
 pub(crate) mod event;
+pub(crate) mod evidence;
 pub(crate) mod extensions;
 mod fault;
 mod framing;
 mod grammar;
 mod handshake;
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod limits;
 mod link;
 pub(crate) mod notice;
@@ -96,6 +97,9 @@ pub use config::{
 pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};
 pub use event::{Event, Stats};
+pub use evidence::{
+    Attempt, CertificateProblem, Evidence, RefusedCertificate, Resolution, Spoken, TlsProblem,
+};
 pub use extensions::Extensions;
 pub use limits::ServerLimits;
 pub use notice::Notice;
@@ -103,8 +107,8 @@ pub use preflight::{Effect, Need, Shortfall, preflight};
 pub use reply::Class;
 pub use sasl::{MechanismName, MechanismNameError};
 pub use session::{
-    Certificate, ChannelBinding, Session, TlsSession, TransportError, TransportErrorKind,
-    Verification,
+    Certificate, CertificateRole, ChannelBinding, Session, TlsSession, TransportError,
+    TransportErrorKind, Verification,
 };
 pub use status::StatusMeaning;
 pub use timer::Timeouts;

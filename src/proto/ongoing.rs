@@ -161,9 +161,10 @@ impl Transaction {
             if !matches!(self.slots[place], Slot::Waiting) {
                 continue;
             }
-            match used.may_name(&self.envelope.recipients()[place], limits) {
-                true => left += 1,
-                false => {
+            match self.envelope.recipients().get(place) {
+                Some(recipient) if used.may_name(recipient, limits) => left += 1,
+                None => left += 1,
+                Some(_) => {
                     self.leave_out(place, &preflight::no_more_domains(place, limits), link);
                 }
             }
@@ -336,6 +337,14 @@ impl Transaction {
         }
     }
 
+    /// MAIL was accepted: for a probe without recipients that is the verdict.
+    pub(super) fn sender_accepted(&mut self, code: Code, link: &Link) {
+        self.was_opened();
+        if self.envelope.recipients().is_empty() {
+            self.accept(&link.reply(code));
+        }
+    }
+
     /// The message was accepted, for whoever was accepted before.
     pub(super) fn accept(&mut self, reply: &Reply) {
         if matches!(self.fate, Fate::Open) {
@@ -389,6 +398,18 @@ impl Transaction {
             Fate::Restart => true,
             Fate::Cancelled(_) => self.way == Way::Bdat,
             Fate::Decided => self.way == Way::Bdat && self.accepted > 0,
+        }
+    }
+
+    /// Whether a server that has the end of the message, and did not refuse that, may have taken it. One
+    /// that is to begin again, or was cancelled while it waited for that, has its end sent by BDAT
+    /// alone, and was taken if at all for a recipient that was accepted.
+    pub(super) fn may_be_taken(&self) -> bool {
+        let for_somebody = self.accepted > 0 || self.unanswered > 0;
+        match &self.fate {
+            Fate::Open => true,
+            Fate::Restart | Fate::Cancelled(_) => self.way == Way::Bdat && for_somebody,
+            Fate::Decided => false,
         }
     }
 

@@ -143,8 +143,10 @@ impl Pipeline {
     fn push(&mut self, envelope: Envelope, work: Work) -> TransactionId {
         let id = TransactionId(self.next_id);
         self.next_id += 1;
-        let mut slots = Vec::with_capacity(envelope.recipients().len());
-        slots.resize_with(envelope.recipients().len(), || Slot::Waiting);
+        // A probe for the sender alone has one verdict too: on MAIL.
+        let count = envelope.recipients().len().max(1);
+        let mut slots = Vec::with_capacity(count);
+        slots.resize_with(count, || Slot::Waiting);
         self.transactions.push_back(Transaction {
             id,
             envelope,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::address::{Mailbox, ReversePath};
 use super::command::{BodyParam, Utf8Param};
 use super::config::{Chunking, Config, Pipelining, Protocol, SmtpUtf8, Unadvertised};
+use super::evidence::Evidence;
 use super::extensions::Extensions;
 use super::limits::ServerLimits;
 use super::link::Link;
@@ -161,6 +162,7 @@ impl Shortfall {
         };
         link.error(category, stage, Party::Caller, self.to_string())
             .with_hint(self.hint)
+            .with_evidence(Evidence::Shortfall(self.clone()))
     }
 }
 

@@ -26,11 +26,11 @@ pub(crate) enum Statuses {
 
 impl Reply {
     /// `raw` holds complete lines whose form and codes the framing has checked.
-    pub(crate) fn new(code: Code, statuses: Statuses, raw: impl Into<Arc<[u8]>>) -> Self {
+    pub(crate) fn new(code: Code, statuses: Statuses, raw: impl AsRef<[u8]>) -> Self {
         Self {
             code,
             statuses,
-            raw: raw.into(),
+            raw: raw.as_ref().into(),
         }
     }
 

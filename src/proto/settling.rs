@@ -5,7 +5,6 @@ use super::fault;
 use super::link::Link;
 use super::ongoing::{Fate, Opened, Step, Transaction};
 use super::pipeline::{Leftover, Pipeline};
-use super::preflight::Way;
 use crate::error::Error;
 
 impl Pipeline {
@@ -14,16 +13,8 @@ impl Pipeline {
         let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
-            // One that is to begin again may have been taken all the same, if somebody was accepted.
-            // So may what was cancelled while it waited for that: only by BDAT is the end sent so early.
-            let may_have_taken = transaction.accepted > 0 || transaction.unanswered > 0;
-            let may_be_sent = match (&transaction.fate, &transaction.step) {
-                (Fate::Open, Step::Ended) => true,
-                (Fate::Restart, Step::Ended) => may_have_taken,
-                (Fate::Cancelled(_), Step::Ended) => may_have_taken && transaction.way == Way::Bdat,
-                (Fate::Open | Fate::Restart | Fate::Decided | Fate::Cancelled(_), _) => false,
-            };
-            let sent = may_be_sent && link.body_is_sent(transaction.id);
+            let is_done = matches!(transaction.step, Step::Ended) && transaction.may_be_taken();
+            let sent = is_done && link.body_is_sent(transaction.id);
             transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }

@@ -111,7 +111,12 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, options.tls_versions, asks)?;
+        let identity = Identity::make(
+            &options.certificate,
+            options.tls_versions,
+            &options.faults,
+            asks,
+        )?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         #[cfg(unix)]
@@ -263,6 +268,9 @@ async fn serve<S: Socket>(stream: S, shared: &Shared, number: u64) -> io::Result
     if end != End::StartTls {
         return connection.finish(stream, end).await;
     }
+    if let Some(octets) = shared.identity.instead {
+        return connection.say_instead(stream, octets).await;
+    }
     let mut stream = shared.identity.acceptor.accept(stream).await?;
     let facts = shared.identity.facts(stream.get_ref().1);
     connection.session.tls_established_with(facts);
@@ -367,6 +375,17 @@ impl Connection<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Answers the client's hello with these octets, and closes.
+    async fn say_instead<S: Socket>(&mut self, stream: S, octets: &[u8]) -> io::Result<()> {
+        let mut stream = stream;
+        if stream.read(&mut self.buffer).await? > 0 {
+            stream.write_all(octets).await?;
+        }
+        stream.shutdown().await?;
+        drain(&mut stream, &mut self.buffer).await;
+        Ok(())
     }
 
     async fn finish<S: Socket>(&mut self, stream: S, end: End) -> io::Result<()> {

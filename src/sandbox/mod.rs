@@ -87,6 +87,7 @@ mod socket;
 mod tally;
 mod terms;
 mod tls;
+mod tls_fault;
 mod transaction;
 mod voice;
 
@@ -103,6 +104,7 @@ pub use received::{Counters, Happening, Line, Received, Transfer};
 pub use session::Session;
 pub use tally::Tally;
 pub use tls::ClientCertificate;
+pub use tls_fault::{CertificateFault, TlsFault};
 pub use voice::Action;
 
 #[cfg(test)]

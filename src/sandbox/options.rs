@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::answer::Answer;
 use super::fault::{Act, Fault, Quirk, Step};
 use super::login::Mechanism;
+use super::tls_fault::{CertificateFault, TlsFault};
 use crate::proto::Protocol;
 
 /// What a sandbox offers and demands, where it listens, and what it does wrong.
@@ -255,6 +256,16 @@ impl Options {
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
+    }
+
+    /// With a certificate that is not as it should be.
+    pub fn with_certificate_fault(self, fault: CertificateFault) -> Self {
+        self.with_fault(Fault::certificate(fault))
+    }
+
+    /// With TLS that is not as a client would like it.
+    pub fn with_tls_fault(self, fault: TlsFault) -> Self {
+        self.with_fault(Fault::tls(fault))
     }
 
     /// With a peculiarity of the whole server.

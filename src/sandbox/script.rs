@@ -78,7 +78,7 @@ impl Certificate {
     /// # Errors
     /// None can be made for the names, or there is no crypto provider.
     pub fn make(options: &CertificateOptions) -> io::Result<Self> {
-        Identity::make(options, TlsVersions::All, ClientCertificates::Ignored).map(Self)
+        Identity::make(options, TlsVersions::All, &[], ClientCertificates::Ignored).map(Self)
     }
 
     /// The certificate to trust, in PEM.

@@ -302,11 +302,7 @@ impl Session {
     }
 
     fn greet(&mut self) {
-        let spoken = match self.plan.options().protocol {
-            Protocol::Smtp => "ESMTP",
-            Protocol::Lmtp => "LMTP",
-        };
-        let greeting = format!("{} {spoken} sandbox", self.plan.options().hostname);
+        let greeting = self.terms.greeting();
         let usual = Usual::Line(220, "", &greeting);
         if self.respond(Step::Greeting, "", usual) == Course::Refused {
             self.terms.greeted = Greeted::Declined;

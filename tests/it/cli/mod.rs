@@ -1,11 +1,13 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
+mod check;
 mod documents;
 mod extensions;
 mod login;
 mod messages;
 mod protection;
 mod screen;
+mod settings;
 mod ways;
 
 use std::path::{Path, PathBuf};
