@@ -416,8 +416,14 @@ impl State {
 
     fn position(&self, id: TransactionId) -> Option<usize> {
         match self.slots.front() {
-            Some(front) if front.id == id => Some(0),
-            Some(_) => self.slots.binary_search_by_key(&id, |slot| slot.id).ok(),
+            // Where none between them is gone, the place is known.
+            Some(front) => {
+                let place = usize::try_from(id.0.checked_sub(front.id.0)?).ok()?;
+                match self.slots.get(place) {
+                    Some(slot) if slot.id == id => Some(place),
+                    Some(_) | None => self.slots.binary_search_by_key(&id, |slot| slot.id).ok(),
+                }
+            }
             None => None,
         }
     }

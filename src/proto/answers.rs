@@ -274,7 +274,8 @@ impl Pipeline {
 /// RFC 6710 §7: 2.3.6 says that the priority was changed.
 #[inline]
 fn heed_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
-    if transaction.envelope.params().get("MT-PRIORITY").is_some() {
+    let params = transaction.envelope.params();
+    if !params.is_empty() && params.get("MT-PRIORITY").is_some() {
         note_priority(transaction, code, link);
     }
 }

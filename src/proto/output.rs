@@ -201,6 +201,47 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_never_all_sent_does_not_pile_up() {
+        let mut output = Output::default();
+        let (mut expected, mut wire) = (Vec::new(), Vec::new());
+        for n in 0..2000u32 {
+            let line = format!("RCPT TO:<r{n}@example.org>\r\n");
+            expected.extend_from_slice(line.as_bytes());
+            output.write(|text| text.extend_from_slice(line.as_bytes()));
+            if n % 7 == 0 {
+                expected.extend_from_slice(&[b'x'; 300]);
+                output.share(Bytes::from_static(&[b'x'; 300]));
+            }
+            let mut slices = [IoSlice::new(&[]); 3];
+            let count = output.slices(&mut slices);
+            let available: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+            let taken = available.len().saturating_sub(5);
+            wire.extend_from_slice(&available[..taken]);
+            output.sent(taken);
+        }
+        assert!(
+            output.text.len() < 2 * TIDIED + 100,
+            "{}",
+            output.text.len()
+        );
+        wire.extend(drain(&mut output, 100));
+        assert_eq!(wire, expected);
+    }
+
+    #[test]
+    fn what_is_appended_comes_out_behind_what_was_there() {
+        let (mut output, mut other) = (Output::default(), Output::default());
+        output.write(|text| text.extend_from_slice(b"BDAT 306\r\n"));
+        other.share(Bytes::from_static(b"abc"));
+        other.share(Bytes::from_static(&[b'x'; 300]));
+        other.share(Bytes::from_static(b"def"));
+        output.append(&mut other);
+        assert_eq!((other.unsent(), other.queued_total()), (0, 306));
+        let expected = [b"BDAT 306\r\nabc".as_slice(), &[b'x'; 300], b"def"].concat();
+        assert_eq!(drain(&mut output, 1000), expected);
+    }
+
+    #[test]
     fn large_pieces_are_not_copied() {
         let piece = Bytes::from(vec![b'x'; 4096]);
         let mut output = Output::default();
