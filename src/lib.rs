@@ -33,7 +33,9 @@
 //!   `blocking.rs` does so without a runtime.
 //! - To test code that sends mail: the `sandbox` module, a server that can be told to misbehave.
 //! - Every failure is an [`Error`]: its [`Category`] and [`Stage`] are a contract, its
-//!   [`hint`](Error::hint) says what to do next.
+//!   [`hint`](Error::hint) says what to do next, its [`evidence`](Error::evidence) is what was seen.
+//!   The `diagnosis` module says more of it to people: likely causes, advice, and settings to use
+//!   instead.
 //!
 //! # Layers
 //!
@@ -41,7 +43,7 @@
 //!
 //! ```text
 //! reply, error ◀─ the rest of proto ◀─ { net, sandbox, message } ◀─ providers ◀─ settings ◀─ diagnosis
-//!     ◀─ check ◀─ cli
+//!     ◀─ check ◀─ cli, and of the sandbox alone: conformance ◀─ cli
 //! ```
 //!
 //! | module | in it |
@@ -55,6 +57,7 @@
 //! | `settings` | the fields of a settings form, and a client's configuration made of them |
 //! | `diagnosis` | what an error most likely means, and what to change |
 //! | `check` | the connection check, step by step, and the search for settings that work |
+//! | `conformance` | the transcripts, played against other programs |
 //! | `cli` | the `ehlo` program: options and reports, no protocol |
 //!
 //! Within `proto`, from the outside in: `connection` (the public value) forwards to `handshake`
@@ -65,12 +68,13 @@
 //! replies, the clocks, the events, among them a `notice` of what else is worth knowing. `params`,
 //! `dsn` and `schedule` are the parameters of MAIL and RCPT. `framing` and `grammar` turn octets into
 //! replies, `command` and `body` write octets to `output`, `refusal` and `fault` turn what went wrong
-//! into errors, `dialogue` shows it all to people, and `status` says what enhanced codes mean.
+//! into errors, `evidence` is what they know of it as data, `dialogue` shows it all to people, and
+//! `status` says what enhanced codes mean.
 //!
 //! Within `net`: `client` (the handle) and `driver` (the future) share `shared`; `rounds` makes several
 //! transactions of one message; `route` (the ways: TCP, a Unix socket, a `proxy` asked by `tunnel`) has
-//! `resolve`, `policy` (which addresses are allowed) and `connect`; `tls`, `handshake` and `verify` are
-//! TLS over a `transport`.
+//! `resolve`, `policy` (which addresses are allowed) and `connect`; `tls`, `handshake`, `verify` and
+//! `failed` (why there is no TLS) are TLS over a `transport`.
 //!
 //! What becomes of an extension that a server lists and does not have is a table in [`proto`].
 //!
@@ -165,6 +169,8 @@ pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+mod conformance;
 #[cfg(feature = "diagnosis")]
 pub mod diagnosis;
 mod error;
@@ -185,6 +191,8 @@ pub use error::{Category, Error, Party, Progress, Stage};
 pub use net::client::{Client, Delivery};
 #[cfg(feature = "tokio")]
 pub use net::config::ClientConfig;
+#[cfg(feature = "tokio")]
+pub use net::pool::Pool;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;

@@ -1,16 +1,4 @@
-//! The properties of `tests/it/oracles.rs`, fed from bytes.
-//!
-//! Steps are what a server sends, with other things in between: the octet 255 and one more octet, of
-//! which [`step`] says what it does. So a stretch of a real dialogue is an input as it is.
-
-use std::time::Duration;
-
-use ehlo::proto::{Chunking, Config, Pipelining, PlaintextAuth, Protocol};
-use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, Security};
-
-use crate::bench::{Action, Bench, Form, Mail, credentials};
-use crate::model::{BehindChunks, Character};
-use crate::oracles::{Conversation, LogIn, Way, converse, cut_anyhow, replay, stays_in_its_line};
+//! The targets' bodies, and the tests' modules that they stand on.
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/bench.rs"]
@@ -23,202 +11,42 @@ mod model;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/oracles.rs"]
 mod oracles;
+#[path = "../../tests/it/reference.rs"]
+mod reference;
+mod targets;
 
-/// What a server sends is judged alike however it is cut.
-pub fn reply(input: &[u8]) -> Result<(), String> {
-    let (cuts, input) = number(input);
-    let config = Config::new(Security::Opportunistic);
-    let mut steps = vec![step(b'S')];
-    steps.extend(actions(input));
-    cut_anyhow(&config, &steps, cuts)
+/// Runs the target of this name, and panics at what it finds.
+pub fn reply(input: &[u8]) {
+    judge(targets::reply(input));
 }
 
-/// Octets, ends, time-outs and the caller's wishes in any order end well.
-pub fn session(input: &[u8]) -> Result<(), String> {
-    let Some((&first, input)) = input.split_first() else {
-        return Ok(());
-    };
-    let security = match first % 4 {
-        0 => Security::Implicit,
-        1 => Security::StartTls,
-        2 => Security::Opportunistic,
-        _ => Security::Plaintext,
-    };
-    let mut config = Config::new(security);
-    if first & 4 != 0 {
-        config = config.with_credentials(credentials());
-    }
-    if first & 8 != 0 {
-        config = config.with_plaintext_auth(PlaintextAuth::Allow);
-    }
-    let mut bench = Bench::new(config);
-    for action in actions(input) {
-        bench.act(&action);
-    }
-    bench.check()
+/// Runs the target of this name, and panics at what it finds.
+pub fn session(input: &[u8]) {
+    judge(targets::session(input));
 }
 
-/// A strict server decodes what was submitted, and for one that ends lines at LF or at CR alone the
-/// message ends nowhere else.
-pub fn body(input: &[u8]) -> Result<(), String> {
-    if holds_the_password(input) {
-        return Ok(());
-    }
-    let Some((&first, content)) = input.split_first() else {
-        return Ok(());
-    };
-    // Its high octets choose between DATA and BDAT.
-    let seed = u64::from_be_bytes([first; 8]);
-    let talk = conversation(first, seed, vec![mail(first, content)]);
-    converse(&talk, Way::Faithful).map(drop)
+/// Runs the target of this name, and panics at what it finds.
+pub fn body(input: &[u8]) {
+    judge(targets::body(input));
 }
 
-/// Several messages to a server that refuses some of it: nobody is told what is not so, and all of it
-/// again in other pieces gives the same.
-pub fn dialogue(input: &[u8]) -> Result<(), String> {
-    if holds_the_password(input) {
-        return Ok(());
-    }
-    let (seed, input) = number(input);
-    let Some((&first, input)) = input.split_first() else {
-        return Ok(());
-    };
-    let mails = input.split(|&octet| octet == MARK).take(8);
-    let mails = mails.map(|content| match content.split_first() {
-        Some((&form, content)) => mail(form, content),
-        None => mail(0, b""),
-    });
-    let mut talk = conversation(first, seed, mails.collect());
-    talk.server.refusals = [0, 5, 20, 50][usize::from(first & 3)];
-    talk.server.endings = [0, 0, 0, 3][usize::from(seed as u8 & 3)];
-    let record = converse(&talk, Way::Faithful)?;
-    replay(&talk, &record, seed)
+/// Runs the target of this name, and panics at what it finds.
+pub fn dialogue(input: &[u8]) {
+    judge(targets::dialogue(input));
 }
 
-/// What may be in a command stays where it is put.
-pub fn command(mailbox: Mailbox, params: Params, hello: Option<Domain>) -> Result<(), String> {
-    let recipients = [
-        Recipient::new(mailbox.clone()).with_params(params.clone()),
-        mailbox.clone().into(),
-    ];
-    let envelope = Envelope::new(mailbox, recipients).with_params(params);
-    stays_in_its_line(envelope, hello)
+/// Runs the target of this name, and panics at what it finds.
+pub fn differential(input: &[u8]) {
+    judge(targets::differential(input));
 }
 
-fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
-    let mut offers = vec!["8BITMIME"];
-    let (security, login) = match (first >> 2) % 3 {
-        0 => (Security::Plaintext, LogIn::No),
-        1 => (Security::StartTls, LogIn::Yes),
-        _ => (Security::Implicit, LogIn::Yes),
-    };
-    match login {
-        LogIn::No => {}
-        LogIn::Yes => offers.extend(["STARTTLS", "AUTH PLAIN LOGIN"]),
-    }
-    let optional = [
-        (16, "PIPELINING"),
-        (32, "SIZE"),
-        (64, "ENHANCEDSTATUSCODES"),
-    ];
-    offers.extend(
-        optional
-            .iter()
-            .filter(|(bit, _)| first & bit == 0)
-            .map(|(_, offer)| offer),
-    );
-    let [manner, protocol, ..] = seed.to_be_bytes();
-    if manner & 4 != 0 {
-        offers.push("CHUNKING");
-    }
-    let (pipelining, behind_chunks) = match manner & 3 {
-        0 => (Pipelining::Groups, BehindChunks::Complains),
-        1 => (Pipelining::Conservative, BehindChunks::Complains),
-        2 => (Pipelining::Overlapping, BehindChunks::Takes),
-        _ => (Pipelining::Overlapping, BehindChunks::Refuses),
-    };
-    Conversation {
-        security,
-        login,
-        pipelining,
-        chunking: Chunking::WhereOffered,
-        mails,
-        server: Character {
-            seed,
-            refusals: 0,
-            endings: 0,
-            offers,
-            protocol: match protocol & 1 {
-                0 => Protocol::Smtp,
-                _ => Protocol::Lmtp,
-            },
-            behind_chunks,
-        },
-        cuts: seed,
+/// Runs the target of this name, and panics at what it finds.
+pub fn address(input: &str) {
+    judge(targets::address(input));
+}
+
+fn judge(result: Result<(), String>) {
+    if let Err(problem) = result {
+        panic!("{problem}");
     }
 }
-
-fn mail(form: u8, content: &[u8]) -> Mail {
-    Mail {
-        recipients: (0..=form % 3).map(|number| format!("r{number}")).collect(),
-        content: content.to_vec(),
-        form: match form & 4 {
-            0 => Form::Whole,
-            _ => Form::Streamed(1 + usize::from(form >> 3)),
-        },
-        commitment: match form & 128 {
-            0 => Commitment::Each,
-            _ => Commitment::AllOrNothing,
-        },
-    }
-}
-
-/// A fuzzer sees what is compared, and soon writes a message that tells the password.
-fn holds_the_password(input: &[u8]) -> bool {
-    let forms = ["dHIwdWI0ZG9y", "AGFsaWNlAHRyMHViNGRvcg=="];
-    forms.iter().any(|form| {
-        let mut windows = input.windows(form.len());
-        windows.any(|octets| octets == form.as_bytes())
-    })
-}
-
-fn actions(input: &[u8]) -> impl Iterator<Item = Action> {
-    let mut runs = input.split(|&octet| octet == MARK);
-    let first = runs.next().unwrap_or_default();
-    let rest = runs.filter_map(|run| run.split_first());
-    let rest = rest.flat_map(|(&name, run)| [step(name), Action::Receive(run.to_vec())]);
-    std::iter::once(Action::Receive(first.to_vec())).chain(rest)
-}
-
-fn step(name: u8) -> Action {
-    match name {
-        b'A' => Action::Abandon,
-        b'B' => Action::Write(b"Subject: x\n\n.\n.x".to_vec()),
-        b'C' => Action::Cancel(0),
-        b'c' => Action::Cancel(1),
-        b'E' => Action::Eof,
-        b'F' => Action::Failed,
-        b'f' => Action::Finish,
-        b'K' => Action::Credentials,
-        b'k' => Action::NoCredentials,
-        b'L' => Action::Tls,
-        b'P' => Action::Probe(mail(1, b"")),
-        b'Q' => Action::Quit,
-        b'S' => Action::Submit(mail(1, b"Subject: x\r\n\r\n.\r\n")),
-        b'T' => Action::Wait(Duration::from_secs(301)),
-        b't' => Action::Wait(Duration::from_secs(29)),
-        b'W' => Action::Submit(mail(4 | 1, b"")),
-        b'1'..=b'9' => Action::Take(usize::from(name - b'0')),
-        _ => Action::Take(usize::MAX),
-    }
-}
-
-fn number(input: &[u8]) -> (u64, &[u8]) {
-    match input.split_first_chunk() {
-        Some((number, rest)) => (u64::from_le_bytes(*number), rest),
-        None => (0, input),
-    }
-}
-
-/// UTF-8 has no such octet.
-const MARK: u8 = 255;

@@ -165,8 +165,10 @@ impl Dialogue {
         if let Some(name) = &self.from_name {
             message = message.with_from_name(name.as_str());
         }
+        if let Some(to) = in_header(&to, &client.session()) {
+            message = message.with_recipient(to);
+        }
         let octets = message
-            .with_recipient(to.clone())
             .with_subject(format!("Test mail through {}", self.config.host))
             .with_text(text(&self.config, &from))
             .compose()
@@ -265,6 +267,15 @@ fn accepted(outcome: Outcome) -> Result<Option<Reply>, Error> {
     let outcome = outcome.into_result()?;
     let accepted = outcome.verdicts().iter().find(|v| v.is_accepted());
     Ok(accepted.and_then(|verdict| verdict.reply().cloned()))
+}
+
+/// The recipient as the server takes it in a header; `None` where it takes no such letters, and will
+/// say so of the recipient itself.
+fn in_header(to: &Mailbox, session: &Session) -> Option<Mailbox> {
+    match to.is_ascii() || session.extensions().offers("SMTPUTF8") {
+        true => Some(to.clone()),
+        false => to.to_ascii(),
+    }
 }
 
 fn path(sender: &ReversePath) -> String {

@@ -256,3 +256,93 @@ fn days(count: i64) -> &'static str {
 const NAMES: usize = 5;
 /// Days before the end of a certificate at which it should have been renewed.
 const SOON: i64 = 21;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::session::Verification;
+    use crate::providers;
+
+    /// A certificate that expires in so many days and an hour.
+    fn expiring(days: i64) -> Certificate {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let mut certificate = Certificate::new([7; 32]);
+        certificate.subject = "CN=mail.example.org".into();
+        certificate.issuer = "CN=an authority".into();
+        certificate.names = (0..7).map(|n| format!("{n}.example.org")).collect();
+        certificate.not_after = now as i64 + days * 86_400 + 3_600;
+        certificate
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_warned_of() {
+        let config = ClientConfig::new("mail.example.org", Security::Implicit);
+        for (left, expected) in [(0, true), (1, true), (20, true), (21, false), (400, false)] {
+            let tls = TlsSession::new("TLSv1.3", "x", Verification::Trusted)
+                .with_certificate(expiring(left));
+            let warnings = warnings(&config, None, Some(&tls));
+            assert_eq!(
+                warnings.len(),
+                usize::from(expected),
+                "{left}: {warnings:?}"
+            );
+            assert!(
+                warnings
+                    .iter()
+                    .all(|warning| warning.contains("expires in"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_read_out_in_a_few_lines() {
+        let lines = certificate(&expiring(1)).join("\n");
+        for wanted in [
+            "0.example.org",
+            "and 2 more",
+            "an authority",
+            "1 more day",
+            "SHA-256 07",
+        ] {
+            assert!(lines.contains(wanted), "{wanted} is missing: {lines}");
+        }
+        let lines = certificate(&expiring(-2)).join("\n");
+        assert!(lines.contains("expired on"), "{lines}");
+    }
+
+    #[test]
+    fn old_tls_is_warned_of() {
+        let config = ClientConfig::new("mail.example.org", Security::StartTls);
+        let tls = TlsSession::new("TLSv1.2", "x", Verification::Trusted);
+        let [warning] = warnings(&config, None, Some(&tls)).try_into().unwrap();
+        assert!(warning.contains("1.2"), "{warning}");
+    }
+
+    #[test]
+    fn amounts_are_in_units_that_people_use() {
+        for (octets, expected) in [
+            (999, "999 octets"),
+            (1_500, "1.5 kB"),
+            (26_214_400, "26.2 MB"),
+        ] {
+            assert_eq!(amount(octets), expected);
+        }
+    }
+
+    #[test]
+    fn of_every_provider_there_is_something_to_say() {
+        for known in providers::all() {
+            let lines = provider(known);
+            assert!(lines[0].contains(&known.name), "{lines:?}");
+            assert!(lines.iter().all(|line| !line.is_empty()), "{lines:?}");
+        }
+        let gmail = provider(providers::by_id("gmail").unwrap()).join("\n");
+        assert!(
+            gmail.contains("app password") && gmail.contains("at most"),
+            "{gmail}"
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! What the values mean is decided where they are used.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     /// Run a server that accepts mail, shows it, and misbehaves when told to
     #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox(Box<SandboxArguments>),
+    /// Examine another program that sends mail, rule by rule
+    #[command(after_help = CONFORMANCE_EXAMPLES)]
+    Conformance(ConformanceArguments),
 }
 
 #[derive(Args)]
@@ -39,6 +43,9 @@ pub(crate) struct SendArguments {
     pub(crate) extensions: ExtensionArguments,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
+    /// Send several messages over up to so many connections at a time [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Server")]
+    pub(crate) connections: Option<NonZeroUsize>,
     /// Print one JSON document (one a line for several messages) instead of text
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -91,7 +98,8 @@ pub(crate) struct EnvelopeArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Message")]
 pub(crate) struct MessageArguments {
-    /// Complete message, - for standard input; several go over one connection
+    /// Complete message, - for standard input; or a folder or an mbox of them; may be given many
+    /// times
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "text", "html", "attach"])]
     pub(crate) message: Vec<PathBuf>,
     /// Subject of a composed message
@@ -253,7 +261,7 @@ pub(crate) struct LoginArguments {
     /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password or token travel without TLS, readable on the way
+    /// Let the password travel without TLS, readable on the way (a token never does)
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
     /// The password of a settings file.
@@ -362,11 +370,54 @@ pub(crate) struct SandboxArguments {
     pub(crate) write_client: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct ConformanceArguments {
+    /// Command that sends {message} to {host} {port}, with placeholders (see below)
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) client: String,
+    /// Only transcripts with this in their name, or that cite this rule
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the result here as a page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Longest time for one message, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub(crate) timeout: u64,
+    /// Transcripts played at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4)]
+    pub(crate) parallel: usize,
+}
+
 const TOP_EXAMPLES: &str = "\
 Try it, with nothing else installed:
   ehlo send --server sandbox:
 
 'ehlo send --help', 'ehlo check --help' and 'ehlo sandbox --help' show all options, with examples.";
+
+const CONFORMANCE_EXAMPLES: &str = "\
+Placeholders:
+  {host} {port}      where the server listens      {from} {to}  sender, recipient
+  {message}          file with the message         {ca}         file with certificates to trust
+  {encryption}       none, starttls, tls or opportunistic
+  {scheme}           smtp, smtps or lmtp
+  {user} {password} {token} {mechanisms}   what to log in with; empty where not wanted
+  {password-env} {token-env}               PASSWORD and TOKEN, variables that hold them
+  [ words ]          left out where a placeholder in them is empty
+  [ words ]...       once for each recipient
+What the command has no placeholder for is not asked of it. It is run without a shell, must exit with
+0 if and only if the server took the message, and with 64 for what it cannot do at all.
+
+Examples:
+  ehlo conformance --client 'curl -sS smtp://{host}:{port} --mail-from {from}
+       [ --mail-rcpt {to} ]... --upload-file {message}'
+  ehlo conformance --only R-3207-3 --client './my-client.sh {port} {encryption} {to} {message}'
+
+Exit status:
+   0  no rule was broken    1  some were    64  wrong use of options";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -381,6 +432,9 @@ Examples:
   By an OAuth 2.0 access token, from a file that is kept fresh by something else:
     ehlo send --server smtp://jo@mail.example.org --token-file token \\
          --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
+  All messages of a folder, by four connections at a time:
+    ehlo send --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --to archive@example.com --message letters/ --connections 4
   To a server on this machine, without TLS, with the dialogue and a result for a script:
     ehlo send --host localhost --encryption none --from jo@example.org \\
          --to ann@example.com --message - --trace dialogue.txt --json < letter.eml

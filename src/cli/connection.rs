@@ -147,6 +147,12 @@ impl LoginArguments {
         let is_external = |name: &String| name.eq_ignore_ascii_case("EXTERNAL");
         !self.auth.is_empty() && self.auth.iter().all(is_external)
     }
+
+    /// Whether it may log in, if nothing else is given.
+    fn may_be_external(&self) -> bool {
+        let is_external = |name: &String| name.eq_ignore_ascii_case("EXTERNAL");
+        self.auth.iter().any(is_external)
+    }
 }
 
 impl TlsArguments {
@@ -160,6 +166,11 @@ fn session_config(security: Security, arguments: &ConnectionArguments) -> Result
     let mut config = Config::new(security);
     if let Some(hello) = hello(arguments.dialogue.helo.as_deref())? {
         config = config.with_hello(hello);
+    } else if arguments.route.proxy.is_some() {
+        terminal::warn(
+            "the server will be told the address of this end of the connection to the proxy, which \
+             it may refuse: give --helo NAME",
+        );
     }
     if !arguments.login.auth.is_empty() {
         config = config.with_mechanisms(mechanisms(&arguments.login.auth)?);
@@ -342,8 +353,14 @@ async fn credentials(
         (None, false) => arguments.password.clone().map(|Secret(password)| password),
     };
     let credentials = match (username, password) {
-        (username, None) if arguments.is_external() => {
+        (username, None) if arguments.may_be_external() => {
             Credentials::external(username.unwrap_or_default())
+        }
+        (None, None) if !arguments.auth.is_empty() => {
+            return Err(Failure::usage(
+                "--auth needs something to log in with: give --username and a password or a token, \
+                 or name EXTERNAL and give --client-cert",
+            ));
         }
         (None, None) => return Ok(None),
         (Some(username), Some(token)) if arguments.has_token() => {

@@ -1,82 +1,44 @@
 //! Carries messages to the server over one connection, or as many as its limits make necessary, and
 //! reports each as it is finished.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-
-use tokio::fs::File;
 
 use super::args::SendArguments;
 use super::connection::Setup;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::human::{self, DialogueTail};
-use super::input::{Input, Loaded, Rules};
+use super::input::{Input, Inputs, Loaded, Number, Rules};
 use super::interrupt::{self, Interrupt};
-use super::report::{Overall, Report, ServerFacts, Traffic};
+use super::report::{Overall, Report, ServerFacts, Tally, Traffic};
+use super::run::Run;
 use super::terminal;
 use super::trace::{Audience, Dash, Show, Trace};
 use crate::error::{Category, Error, Stage};
-use crate::net::client::{Client, Delivery};
+use crate::net::client::Client;
 use crate::proto::Stats;
 use crate::proto::body::Content;
 use crate::proto::preflight::{Effect, preflight};
-use crate::proto::transaction::{Envelope, Outcome, Streamed, Verdict};
+use crate::proto::transaction::{Commitment, Envelope, Outcome, Verdict};
 
 /// Sends messages to one server.
 pub(crate) struct Courier<'a> {
-    arguments: &'a SendArguments,
-    setup: &'a Setup,
-    rules: Rules,
+    pub(super) arguments: &'a SendArguments,
+    pub(super) setup: &'a Setup,
+    pub(super) rules: Rules,
     tail: DialogueTail,
-    audience: Audience,
-    interrupt: Interrupt,
-    begun: Instant,
+    pub(super) audience: Audience,
+    pub(super) interrupt: Interrupt,
+    pub(super) begun: Instant,
     /// What is known of the server.
-    server: ServerFacts,
+    pub(super) server: ServerFacts,
     /// Counters of the connection, now and as of the last report.
-    spent: Stats,
-    reported: Stats,
+    pub(super) spent: Stats,
+    pub(super) reported: Stats,
     worst: (Overall, Exit),
-}
-
-/// A run of several messages.
-struct Run<'e> {
-    envelope: &'e Envelope,
-    waiting: VecDeque<Waiting>,
-    flights: VecDeque<Flight>,
-    /// Messages whose connection ended before their turn.
-    stranded: Vec<Waiting>,
-    client: Option<Client>,
-    /// Messages that this connection has brought an answer for.
-    answered: usize,
-}
-
-/// A message that waits for its turn.
-struct Waiting {
-    input: Input,
-    /// Loaded where it had to wait again.
-    loaded: Option<Loaded>,
-    /// What became of it on earlier connections.
-    before: Option<Outcome>,
-}
-
-/// A message on its way.
-struct Flight {
-    input: Input,
-    envelope: Envelope,
-    before: Option<Outcome>,
-    sending: Sending,
-    begun: Instant,
-}
-
-enum Sending {
-    /// Submitted with others, to share round trips with them.
-    Shared(Delivery, Content),
-    /// Alone: it is read while it is sent.
-    Alone(Streamed, File),
+    tally: Tally,
 }
 
 impl<'a> Courier<'a> {
@@ -112,6 +74,7 @@ impl<'a> Courier<'a> {
             spent: Stats::default(),
             reported: Stats::default(),
             worst: (Overall::Accepted, Exit::Done),
+            tally: Tally::default(),
         })
     }
 
@@ -119,11 +82,11 @@ impl<'a> Courier<'a> {
     pub(crate) async fn deliver(
         &mut self,
         envelope: &Envelope,
-        inputs: Vec<Input>,
+        inputs: Inputs,
     ) -> Result<Exit, Failure> {
-        match inputs.as_slice() {
-            [only] => self.deliver_one(envelope, only).await?,
-            _ => self.deliver_many(envelope, inputs).await?,
+        match (inputs.number, inputs.list.as_slice()) {
+            (Number::One, [only]) => self.deliver_one(envelope, only).await?,
+            _ => Run::new(self, envelope, inputs).deliver().await?,
         }
         Ok(self.worst.1)
     }
@@ -203,112 +166,6 @@ impl<'a> Courier<'a> {
         (client, outcome)
     }
 
-    /// Keeps a window of messages on their way, which share round trips. Where a server ends the
-    /// connection after some, those that were not begun go by the next one.
-    async fn deliver_many(
-        &mut self,
-        envelope: &Envelope,
-        inputs: Vec<Input>,
-    ) -> Result<(), Failure> {
-        let fresh = |input| Waiting {
-            input,
-            loaded: None,
-            before: None,
-        };
-        let mut run = Run {
-            envelope,
-            waiting: inputs.into_iter().map(fresh).collect(),
-            flights: VecDeque::new(),
-            stranded: Vec::new(),
-            client: None,
-            answered: 0,
-        };
-        loop {
-            self.launch(&mut run).await?;
-            let (Some(flight), Some(client)) = (run.flights.pop_front(), run.client.clone()) else {
-                break;
-            };
-            self.land(&mut run, &client, flight).await;
-        }
-        if let Some(client) = run.client {
-            let _ = client.close().await;
-        }
-        Ok(())
-    }
-
-    /// Starts messages while there is room for them.
-    async fn launch(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
-        run.pick_up_stranded();
-        while run.has_room()
-            && let Some(next) = run.waiting.pop_front()
-        {
-            if self.interrupt.is_pressed() {
-                self.refuse_rest(run, next, &interrupt::stopped(Stage::Mail));
-                return Ok(());
-            }
-            let loaded = match next.loaded {
-                Some(loaded) => loaded,
-                None => match self.load(&next.input).await {
-                    Ok(loaded) => loaded,
-                    Err(failure) => {
-                        self.report_unloadable(&next.input, next.before, &failure);
-                        continue;
-                    }
-                },
-            };
-            let client = match &run.client {
-                Some(client) => client.clone(),
-                None => match self.connect().await {
-                    Ok(client) => {
-                        run.answered = 0;
-                        self.warn_of(run.envelope, &client);
-                        run.client.insert(client).clone()
-                    }
-                    Err(error) => {
-                        possible(&error)?;
-                        let next = Waiting {
-                            input: next.input,
-                            loaded: None,
-                            before: next.before,
-                        };
-                        self.refuse_rest(run, next, &error);
-                        return Ok(());
-                    }
-                },
-            };
-            let rest = next
-                .before
-                .as_ref()
-                .and_then(|before| run.envelope.rest(before));
-            let envelope = rest.unwrap_or_else(|| run.envelope.clone());
-            let sending = match loaded {
-                Loaded::Whole(content) => {
-                    let delivery = client.submit(envelope.clone(), content.clone());
-                    Sending::Shared(delivery, content)
-                }
-                Loaded::Stream(streamed, file) if run.flights.is_empty() => {
-                    Sending::Alone(streamed, file)
-                }
-                stream @ Loaded::Stream(..) => {
-                    run.waiting.push_front(Waiting {
-                        input: next.input,
-                        loaded: Some(stream),
-                        before: next.before,
-                    });
-                    return Ok(());
-                }
-            };
-            run.flights.push_back(Flight {
-                input: next.input,
-                envelope,
-                before: next.before,
-                sending,
-                begun: Instant::now(),
-            });
-        }
-        Ok(())
-    }
-
     /// Reads and scans a message; Ctrl-C ends the wait for it.
     async fn load(&mut self, input: &Input) -> Result<Loaded, Failure> {
         tokio::select! {
@@ -318,48 +175,8 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Waits for the oldest message, and reports it or puts it back.
-    async fn land(&mut self, run: &mut Run<'_>, client: &Client, flight: Flight) {
-        let Flight {
-            input,
-            envelope,
-            before,
-            sending,
-            begun,
-        } = flight;
-        let (outcome, loaded) = match sending {
-            Sending::Shared(delivery, content) => {
-                let outcome = self.attend(client, delivery).await;
-                (outcome, Some(Loaded::Whole(content)))
-            }
-            Sending::Alone(streamed, file) => {
-                let sending = client.send_from(envelope.clone(), streamed, file);
-                (self.attend(client, sending).await, None)
-            }
-        };
-        let left = envelope.rest(&outcome);
-        if left.as_ref().map(count) != Some(count(&envelope)) {
-            run.answered += 1;
-        }
-        let outcome = match before {
-            Some(before) => before.with_rest(outcome),
-            None => outcome,
-        };
-        // Without an answer on this connection a new one would fare no better.
-        if run.answered > 0 && !self.interrupt.is_pressed() && left.is_some() {
-            run.stranded.push(Waiting {
-                input,
-                loaded,
-                before: Some(outcome),
-            });
-            return;
-        }
-        let name = Some(input.name());
-        self.report_outcome(name, client, outcome, begun.elapsed());
-    }
-
     /// What of the envelope is sent, and a server may still mind.
-    fn warn_of(&self, envelope: &Envelope, client: &Client) {
+    pub(super) fn warn_of(&self, envelope: &Envelope, client: &Client) {
         for shortfall in preflight(
             envelope,
             None,
@@ -419,51 +236,15 @@ impl<'a> Courier<'a> {
                 sending.await
             }
         };
-        Outcome::new(
-            outcome
-                .verdicts()
-                .iter()
-                .map(interrupt::explained)
-                .collect(),
-        )
-        .with_notices(outcome.notices().to_vec())
+        interrupt::explained(&outcome)
     }
 
-    fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
-        let rest = std::iter::once(next).chain(run.waiting.drain(..));
-        for waiting in rest {
-            self.report_unsent(&waiting.input, waiting.before, error);
-        }
-    }
-
-    fn report_unloadable(&mut self, input: &Input, before: Option<Outcome>, failure: &Failure) {
-        match failure {
-            Failure::Data(error) => self.report_unsent(input, before, error),
-            Failure::Usage(_) | Failure::Config(_) | Failure::NoInput(_) | Failure::Internal(_) => {
-                terminal::error(failure);
-                self.remember(Overall::Failed, failure.exit());
-            }
-        }
-    }
-
-    /// Nothing more of this message is sent.
-    fn report_unsent(&mut self, input: &Input, before: Option<Outcome>, error: &Error) {
-        let name = Some(input.name());
-        match before {
-            Some(before) => {
-                let rest = unsent(before.verdicts().len(), error);
-                self.report(name, before.with_rest(rest), self.begun.elapsed());
-            }
-            None => self.report_failure(name, error),
-        }
-    }
-
-    fn report_failure(&mut self, name: Option<String>, error: &Error) {
+    pub(super) fn report_failure(&mut self, name: Option<String>, error: &Error) {
         let outcome = unsent(self.arguments.envelope.to.len(), error);
         self.report(name, outcome, self.begun.elapsed());
     }
 
-    fn report_outcome(
+    pub(super) fn report_outcome(
         &mut self,
         name: Option<String>,
         client: &Client,
@@ -471,11 +252,12 @@ impl<'a> Courier<'a> {
         elapsed: Duration,
     ) {
         self.spent = client.stats();
+        self.server.place.address = client.peer_addr();
         self.server.session = Some(client.session());
         self.report(name, outcome, elapsed);
     }
 
-    fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
+    pub(super) fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
         for notice in outcome.notices() {
             match &message {
                 Some(name) => terminal::warn(format_args!("{name}: {notice}")),
@@ -487,6 +269,10 @@ impl<'a> Courier<'a> {
             message,
             server: self.server.clone(),
             recipients: recipients.zip(outcome.verdicts().iter().cloned()).collect(),
+            commitment: match self.arguments.envelope.all_or_nothing {
+                true => Commitment::AllOrNothing,
+                false => Commitment::Each,
+            },
             traffic: Traffic::between(&self.reported, &self.spent),
             elapsed,
         };
@@ -503,30 +289,20 @@ impl<'a> Courier<'a> {
         self.remember(report.overall(), report.exit());
     }
 
+    /// Says for people what became of a run of several messages.
+    pub(super) fn sum_up(&self) {
+        terminal::clear_status();
+        if !self.arguments.json {
+            human::sum_up(&self.tally, self.begun.elapsed());
+        }
+    }
+
     /// The worst outcome decides; of two alike, the one that another try does not mend.
-    fn remember(&mut self, overall: Overall, exit: Exit) {
+    pub(super) fn remember(&mut self, overall: Overall, exit: Exit) {
+        self.tally.add(overall);
         let rank = |(overall, exit): (Overall, Exit)| (overall, exit != Exit::Temporary);
         if rank((overall, exit)) > rank(self.worst) {
             self.worst = (overall, exit);
-        }
-    }
-}
-
-impl Run<'_> {
-    fn has_room(&self) -> bool {
-        let alone = |flight: &Flight| matches!(flight.sending, Sending::Alone(..));
-        self.flights.len() < WINDOW && self.stranded.is_empty() && !self.flights.iter().any(alone)
-    }
-
-    /// Once the last message on the dead connection has its verdict, the stranded ones wait for a
-    /// new one, in their old order.
-    fn pick_up_stranded(&mut self) {
-        if self.stranded.is_empty() || !self.flights.is_empty() {
-            return;
-        }
-        self.client = None;
-        for stranded in self.stranded.drain(..).rev() {
-            self.waiting.push_front(stranded);
         }
     }
 }
@@ -552,7 +328,5 @@ pub(crate) fn possible(error: &Error) -> Result<(), Failure> {
     }
 }
 
-/// Messages on their way at a time: enough to fill a round trip, few enough to fit in memory.
-const WINDOW: usize = 16;
 /// How long a server may take to answer after Ctrl-C.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);

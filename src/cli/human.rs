@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 use std::io;
+use std::time::Duration;
 
-use super::report::{Overall, Report, ServerFacts, verdict_stage};
+use super::progress;
+use super::report::{Overall, Report, ServerFacts, Tally, verdict_stage};
 use super::terminal::{self, Ink, Tint};
 use crate::check::step::milliseconds;
 use crate::error::{Error, Party};
@@ -22,6 +24,10 @@ pub(crate) enum DialogueTail {
 pub(crate) fn print(report: &Report, tail: DialogueTail) {
     let ink = Ink::for_stream(&io::stdout());
     terminal::line(headline(report, ink));
+    // Of many, those that went well are told in a line each.
+    if report.message.is_some() && report.overall() == Overall::Accepted {
+        return;
+    }
     let longest = |(address, _): &(String, Verdict)| address.chars().count();
     let width = report.recipients.iter().map(longest).max().unwrap_or(0);
     for recipient in &report.recipients {
@@ -44,6 +50,25 @@ pub(crate) fn print(report: &Report, tail: DialogueTail) {
             Ink::for_stream(&io::stderr()),
         ));
     }
+}
+
+/// Prints what became of a run of several messages.
+pub(crate) fn sum_up(tally: &Tally, elapsed: Duration) {
+    let words = tally.counts().map(|(overall, count)| match overall {
+        Overall::Accepted => format!("{count} accepted"),
+        Overall::Partial => format!("{count} accepted for some"),
+        Overall::Rejected => format!("{count} refused"),
+        Overall::InDoubt => format!("{count} in doubt"),
+        Overall::Failed => format!("{count} not sent"),
+    });
+    let words: Vec<String> = words.collect();
+    let total = tally.total();
+    let rate = progress::rate(total, elapsed);
+    let seconds = elapsed.as_secs_f64();
+    terminal::line(format_args!(
+        "{total} messages in {seconds:.1} s, {rate} a second: {}",
+        words.join(", ")
+    ));
 }
 
 fn headline(report: &Report, ink: Ink) -> String {

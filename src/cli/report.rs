@@ -1,5 +1,6 @@
 //! What became of a message: one report, written for people or as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::net::config::ClientConfig;
 use crate::proto::Stats;
 use crate::proto::reply::Reply;
 use crate::proto::session::Session;
-use crate::proto::transaction::{Outcome, Verdict};
+use crate::proto::transaction::{Commitment, Outcome, Verdict};
 
 /// What became of one message.
 pub(crate) struct Report {
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) server: ServerFacts,
     /// As they were given, each with its verdict.
     pub(crate) recipients: Vec<(String, Verdict)>,
+    /// What was promised if some are refused.
+    pub(crate) commitment: Commitment,
     pub(crate) traffic: Traffic,
     pub(crate) elapsed: Duration,
 }
@@ -48,6 +51,26 @@ pub(crate) enum Overall {
     Rejected,
     InDoubt,
     Failed,
+}
+
+/// How often each outcome came.
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<Overall, u64>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, overall: Overall) {
+        *self.0.entry(overall).or_default() += 1;
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Those that came, the best first.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Overall, u64)> {
+        self.0.iter().map(|(overall, count)| (*overall, *count))
+    }
 }
 
 impl Report {
@@ -108,10 +131,11 @@ impl Report {
 
     /// The code that this report alone would exit with.
     pub(crate) fn exit(&self) -> Exit {
-        match self.overall() {
-            Overall::Accepted | Overall::Partial => Exit::Done,
-            Overall::InDoubt => Exit::Temporary,
-            Overall::Rejected | Overall::Failed => match self.error() {
+        match (self.overall(), self.commitment) {
+            (Overall::Accepted, _) | (Overall::Partial, Commitment::Each) => Exit::Done,
+            (Overall::InDoubt, _) => Exit::Temporary,
+            (Overall::Rejected | Overall::Failed, _)
+            | (Overall::Partial, Commitment::AllOrNothing) => match self.error() {
                 Some(error) => Exit::of(&error),
                 None => Exit::Internal,
             },

@@ -8,7 +8,7 @@ use super::courier::Courier;
 use super::exit::Exit;
 use super::extensions::{self, Wishes};
 use super::failure::Failure;
-use super::input::Input;
+use super::input::{Input, Inputs};
 use super::sandbox;
 use super::server::Target;
 use super::settings;
@@ -95,7 +95,7 @@ fn check(arguments: &SendArguments) -> Result<(), Failure> {
 async fn prepare(
     arguments: &SendArguments,
     wishes: &Wishes<'_>,
-) -> Result<(Envelope, Vec<Input>), Failure> {
+) -> Result<(Envelope, Inputs), Failure> {
     let given = &arguments.envelope;
     let from = match &given.from {
         Some(text) => Some(mailbox(Stage::Mail, text)?),

@@ -8,6 +8,7 @@ use super::args::{Encryption, ServerArguments};
 use super::failure::Failure;
 use crate::net::proxy::percent_decoded;
 use crate::proto::config::{Protocol, Security};
+use crate::proto::labels;
 
 /// Where a command connects.
 #[derive(Debug, PartialEq, Eq)]
@@ -251,11 +252,16 @@ fn split_host(place: &str) -> Result<(&str, Option<&str>), Failure> {
 
 fn checked_host(host: &str) -> Result<&str, Failure> {
     let odd = |c: char| c.is_control() || c.is_whitespace() || "/?#@\\<>\"[]".contains(c);
-    match host.is_empty() || host.contains(odd) {
-        true => Err(Failure::usage(
+    if host.is_empty() || host.contains(odd) {
+        return Err(Failure::usage(
             "the host is empty, or has a character that no host name has",
+        ));
+    }
+    match host.is_ascii() || labels::to_ascii(host).is_some() {
+        true => Ok(host),
+        false => Err(Failure::usage(
+            "the host cannot be written in ASCII, and so is no host name: check its spelling",
         )),
-        false => Ok(host),
     }
 }
 
@@ -459,6 +465,7 @@ mod tests {
             "smtp://jo:secret@[::1]x",
             "smtp://jo:secret@h/path",
             "smtp://jo:secret@a b",
+            "smtp://jo:secret@xn--\u{fc}",
         ] {
             match Target::from_arguments(&arguments(url, None)) {
                 Ok(target) => panic!("{url}: {target:?}"),

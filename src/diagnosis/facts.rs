@@ -8,13 +8,10 @@ use super::situation::{LoginAs, Situation, Way};
 use crate::error::{Error, Stage};
 use crate::net::certificate::date;
 use crate::proto::config::Security;
-use crate::proto::evidence::{
-    Attempt, CertificateProblem, Evidence, RefusedCertificate, Resolution, Spoken, TlsProblem,
-};
+use crate::proto::evidence::{Attempt, Evidence, Resolution, Spoken, TlsProblem};
 use crate::proto::extensions::Extensions;
 use crate::proto::preflight::Need;
 use crate::proto::reply::Reply;
-use crate::proto::session::Certificate;
 use crate::providers::{self, Encryption};
 
 /// What is known of an error in its situation.
@@ -73,13 +70,13 @@ impl<'a> Facts<'a> {
         self.words.get(name).map(String::as_str)
     }
 
-    fn sign(&mut self, sign: &'static str) {
+    pub(super) fn sign(&mut self, sign: &'static str) {
         debug_assert!(SIGNS.contains(&sign), "{sign} is not among the signs");
         self.signs.insert(sign);
     }
 
     /// A fact for texts: what a peer says is shortened, and has no control characters.
-    fn say(&mut self, name: &'static str, text: &str) {
+    pub(super) fn say(&mut self, name: &'static str, text: &str) {
         debug_assert!(WORDS.contains(&name), "{name} is not among the words");
         let text = printable(text);
         if !text.is_empty() {
@@ -291,7 +288,9 @@ impl<'a> Facts<'a> {
                 | Need::Transaction
                 | Need::LongLines
                 | Need::Newlines
-                | Need::LongAddress => {}
+                | Need::LongAddress
+                | Need::LongCommand
+                | Need::OneReply => {}
             },
             Evidence::ReplyLost => self.sign("reply-lost"),
         }
@@ -342,79 +341,6 @@ impl<'a> Facts<'a> {
         let name = self.situation.certificate_name.as_deref();
         name.unwrap_or(&self.situation.host)
     }
-
-    fn certificate(&mut self, refused: &RefusedCertificate) {
-        self.sign(match refused.problem {
-            CertificateProblem::Expired => "certificate-expired",
-            CertificateProblem::NotYetValid => "certificate-not-yet-valid",
-            CertificateProblem::WrongName => "certificate-wrong-name",
-            CertificateProblem::SelfSigned => "certificate-self-signed",
-            CertificateProblem::UnknownIssuer => "certificate-unknown-issuer",
-            CertificateProblem::IncompleteChain => "certificate-incomplete-chain",
-            CertificateProblem::AuthoritysOwn => "certificate-authoritys-own",
-            CertificateProblem::PinMismatch => "certificate-pin-mismatch",
-            CertificateProblem::Revoked => "certificate-revoked",
-            CertificateProblem::Missing => "certificate-missing",
-            CertificateProblem::BadSignature | CertificateProblem::Other => "certificate-bad",
-        });
-        self.say("expected", &refused.expected);
-        let Some(own) = refused.chain.first() else {
-            return;
-        };
-        self.say("fingerprint", &own.fingerprint());
-        self.say("subject", common_name(&own.subject));
-        self.say("issuer", common_name(&own.issuer));
-        self.say("names", &listed(&own.names));
-        let greeting = self.word("greeting").map(str::to_owned);
-        if let Some(name) = best_name(own, &refused.expected, greeting.as_deref()) {
-            self.say("certified", &name);
-        }
-        self.validity(refused);
-        if let Some(last) = refused.chain.last() {
-            self.say("last-issuer", common_name(&last.issuer));
-            self.say(
-                "issuer-location",
-                last.issuer_location.as_deref().unwrap_or_default(),
-            );
-            let issuer = last.issuer.to_lowercase();
-            if INSPECTORS
-                .iter()
-                .any(|inspector| issuer.contains(inspector))
-            {
-                self.sign("inspected");
-            }
-        }
-    }
-
-    /// Of the certificate that is out of its time: the own one, or one of its issuers'.
-    fn validity(&mut self, refused: &RefusedCertificate) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-        let is_expired = |one: &&Certificate| one.not_after < now;
-        let is_early = |one: &&Certificate| one.not_before > now;
-        let expired = refused.chain.iter().position(|one| is_expired(&one));
-        if refused.problem == CertificateProblem::Expired && expired.is_some_and(|at| at > 0) {
-            self.sign("issuer-expired");
-        }
-        let day = |seconds: i64| u64::try_from(seconds).ok().map(date);
-        if let Some(day) = refused
-            .chain
-            .iter()
-            .find(is_expired)
-            .and_then(|it| day(it.not_after))
-        {
-            self.say("not-after", &day);
-        }
-        if let Some(day) = refused
-            .chain
-            .iter()
-            .find(is_early)
-            .and_then(|it| day(it.not_before))
-        {
-            self.say("not-before", &day);
-        }
-    }
 }
 
 fn offers(error: &Error, situation: &Situation) -> Option<Extensions> {
@@ -453,55 +379,6 @@ fn is_cross(octet: &u8) -> bool {
     matches!(octet, b'X' | b'A' | b'B')
 }
 
-/// The name that the server is most likely meant by: the one that its greeting gives, if that fits;
-/// then the one that ends most like the host.
-fn best_name(certificate: &Certificate, host: &str, greeting: Option<&str>) -> Option<String> {
-    let greeted = greeting.and_then(|text| text.split_whitespace().next());
-    if let Some(greeted) = greeted.filter(|name| name.contains('.')) {
-        let name = greeted.to_lowercase();
-        if certificate
-            .names
-            .iter()
-            .any(|pattern| covers(pattern, &name))
-        {
-            return Some(name);
-        }
-    }
-    let in_common = |name: &&String| {
-        let pairs = name.rsplit('.').zip(host.rsplit('.'));
-        pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
-    };
-    let plain = certificate.names.iter().filter(|name| !name.contains('*'));
-    // The first of the best: `max_by_key` alone would take the last.
-    plain.rev().max_by_key(in_common).cloned()
-}
-
-/// Whether a name of a certificate, `*.example.org` perhaps, is good for a host.
-fn covers(pattern: &str, host: &str) -> bool {
-    let pattern = pattern.to_lowercase();
-    match pattern.strip_prefix("*.") {
-        Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest == domain),
-        None => pattern == host,
-    }
-}
-
-/// The common name of a distinguished name, or all of it.
-fn common_name(name: &str) -> &str {
-    let parts = name.split(", ");
-    let common = parts
-        .filter_map(|part| part.trim().strip_prefix("CN="))
-        .next();
-    common.unwrap_or(name)
-}
-
-fn listed(names: &[String]) -> String {
-    let shown: Vec<_> = names.iter().take(NAMES).map(String::as_str).collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
 fn in_megabytes(octets: u64) -> String {
     match octets {
         0..1_000_000 => format!("{octets} bytes"),
@@ -523,36 +400,11 @@ fn printable(text: &str) -> String {
 
 /// Characters of a fact in a text.
 const LENGTH: usize = 400;
-/// Names of a certificate in a text.
-const NAMES: usize = 5;
 
 /// Mechanisms that take a token.
 const OAUTH: [&str; 2] = ["XOAUTH2", "OAUTHBEARER"];
 /// Mechanisms of Windows domains.
 const WINDOWS: [&str; 4] = ["NTLM", "GSSAPI", "GSS-SPNEGO", "NEGOTIATE"];
-
-/// Programs and devices that open encryption, as they call themselves in the certificates that they
-/// issue, in lower case.
-const INSPECTORS: [&str; 18] = [
-    "avast",
-    "avg web/mail",
-    "kaspersky",
-    "eset ssl",
-    "bitdefender",
-    "sophos",
-    "fortinet",
-    "fortigate",
-    "zscaler",
-    "netskope",
-    "palo alto",
-    "check point",
-    "checkpoint",
-    "cisco umbrella",
-    "mcafee",
-    "norton",
-    "blue coat",
-    "barracuda",
-];
 
 /// Every sign that rules and conditions may name.
 pub(super) const SIGNS: [&str; 61] = [
@@ -620,7 +472,7 @@ pub(super) const SIGNS: [&str; 61] = [
 ];
 
 /// Every fact that texts may hold.
-pub(super) const WORDS: [&str; 28] = [
+pub(super) const WORDS: [&str; 27] = [
     "account",
     "addresses",
     "certified",
@@ -633,7 +485,6 @@ pub(super) const WORDS: [&str; 28] = [
     "issuer",
     "issuer-location",
     "kept",
-    "last-issuer",
     "mechanisms",
     "message",
     "names",
@@ -650,3 +501,21 @@ pub(super) const WORDS: [&str; 28] = [
     "today",
     "username",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firewalls_marks_are_known_from_words() {
+        assert!(is_masked("**************2******200****0*00"));
+        assert!(!is_masked("mx.example.org *** no spam *** ESMTP"));
+        for (line, expected) in [("XXXXXXXA", true), ("XXXXXXXX", true), ("XFORWARD", false)] {
+            assert_eq!(
+                line.bytes().all(|octet| is_cross(&octet)),
+                expected,
+                "{line}"
+            );
+        }
+    }
+}

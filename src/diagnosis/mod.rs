@@ -20,13 +20,14 @@
 //! # }
 //! ```
 //!
-//! All of it is data, read on first use. `facts` makes signs and words of an error; the table
+//! All of it is data, read on first use. `facts`, with `certificate`, makes signs and words of an error; the table
 //! `rules.toml` makes a [`Kind`] of signs, codes and the server's words, the first rule that fits
 //! deciding; `texts.toml` has what is said of each kind. What a provider is known to mean by a reply
 //! ([`crate::providers`]) goes before both.
 //!
 //! What each fault looks like is on the page [`troubleshooting`].
 
+mod certificate;
 mod facts;
 mod kind;
 mod rules;
@@ -91,7 +92,8 @@ impl Diagnosis {
         let mut causes = texts.causes(&facts);
         let mut advice = texts.advice(&facts);
         match known {
-            Some(Known::OfMany(reply)) if kind == by_rules => advice.push(reply.advice.clone()),
+            // The texts say the same, and with the facts of this case.
+            Some(Known::OfMany(_)) if kind == by_rules => {}
             Some(Known::Own(reply) | Known::OfMany(reply)) => {
                 causes.insert(0, reply.meaning.clone());
                 advice.insert(0, reply.advice.clone());
@@ -136,6 +138,11 @@ impl fmt::Display for Diagnosis {
             }
         }
         match &self.suggestion {
+            Some(suggestion) if suggestion.certificate_sha256.is_some() => write!(
+                f,
+                "\nSettings to use, once whoever runs the server has confirmed the fingerprint: \
+                 {suggestion}"
+            ),
             Some(suggestion) => write!(f, "\nSettings to try: {suggestion}"),
             None => Ok(()),
         }

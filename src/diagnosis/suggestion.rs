@@ -11,7 +11,8 @@ use crate::providers::{Encryption, Provider};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// The server's name.
+    /// The server's name. One that comes from a certificate for other names is right only if the
+    /// provider names it too.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -50,6 +51,8 @@ pub(super) enum Source {
     Provider,
     /// TLS on the same port.
     TlsHere,
+    /// TLS on the same port, unless it is one that is known to begin in clear.
+    TlsPerhaps,
     /// STARTTLS on the same port.
     #[serde(rename = "starttls-here")]
     StartTlsHere,
@@ -90,10 +93,14 @@ impl Source {
             Self::KeptHost => at_host(facts.word("kept")?),
             Self::Provider => return provided(facts.situation.intended_provider()?, now),
             Self::TlsHere => at_port(now.port, Encryption::Tls),
+            Self::TlsPerhaps if matches!(now.port, 25 | 587) => return None,
+            Self::TlsPerhaps => at_port(now.port, Encryption::Tls),
             Self::StartTlsHere => at_port(now.port, Encryption::StartTls),
             Self::Tls465 => at_port(465, Encryption::Tls),
             Self::StartTls587 => at_port(587, Encryption::StartTls),
             Self::CertificateName => at_host(facts.word("certified")?),
+            // A certificate made by something in between is nobody's to be pinned.
+            Self::Pin if facts.meet("inspected") => return None,
             Self::Pin => Suggestion {
                 certificate_sha256: Some(facts.word("fingerprint")?.to_owned()),
                 ..now.clone()

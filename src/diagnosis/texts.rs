@@ -53,7 +53,12 @@ fn said(sentences: &[Sentence], facts: &Facts<'_>) -> Vec<String> {
 #[serde(untagged)]
 enum Sentence {
     Always(String),
-    If { when: String, say: String },
+    If {
+        when: String,
+        say: String,
+    },
+    /// The first that can be said.
+    Either(Vec<Self>),
 }
 
 impl Sentence {
@@ -62,6 +67,7 @@ impl Sentence {
             Self::Always(say) => facts.fill(say),
             Self::If { when, say } if facts.meet(when) => facts.fill(say),
             Self::If { .. } => None,
+            Self::Either(sentences) => sentences.iter().find_map(|it| it.say(facts)),
         }
     }
 }
@@ -76,20 +82,25 @@ mod tests {
     use super::super::facts::{SIGNS, WORDS};
     use super::*;
 
-    fn parts(sentence: &Sentence) -> (&str, &str) {
-        match sentence {
-            Sentence::Always(say) => ("", say),
-            Sentence::If { when, say } => (when, say),
+    /// Condition and text of each sentence, those of a list within a list too.
+    fn parts(sentences: &[Sentence]) -> Vec<(&str, &str)> {
+        let mut all = Vec::new();
+        for sentence in sentences {
+            match sentence {
+                Sentence::Always(say) => all.push(("", say.as_str())),
+                Sentence::If { when, say } => all.push((when, say)),
+                Sentence::Either(sentences) => all.extend(parts(sentences)),
+            }
         }
+        all
     }
 
     #[test]
     fn every_kind_has_texts_that_name_only_what_there_is() {
         for kind in Kind::ALL {
             let texts = Texts::of(kind);
-            let sentences = [&texts.observed, &texts.causes, &texts.advice];
-            for sentence in sentences.into_iter().flatten() {
-                let (when, say) = parts(sentence);
+            let all = [&texts.observed, &texts.causes, &texts.advice];
+            for (when, say) in all.into_iter().flat_map(|list| parts(list)) {
                 for sign in when.split_whitespace() {
                     let sign = sign.trim_start_matches('!');
                     assert!(SIGNS.contains(&sign), "{kind}: {sign}");
@@ -101,17 +112,22 @@ mod tests {
                 let ends = say.ends_with('.') || say.ends_with('}');
                 assert!(ends && !say.contains("  "), "{kind}: {say}");
             }
-            // Whatever is known, something can be said.
+        }
+    }
+
+    #[test]
+    fn whatever_is_known_something_can_be_said_of_every_kind() {
+        for kind in Kind::ALL {
+            let texts = Texts::of(kind);
             for sentences in [&texts.causes, &texts.advice] {
-                let always = sentences.iter().any(|sentence| {
-                    let (when, say) = parts(sentence);
+                let always = parts(sentences).into_iter().any(|(when, say)| {
                     let facts = ["{host}", "{port}", "{stage}", "{message}"];
                     let rest = facts
                         .iter()
-                        .fold(say.to_owned(), |say, fact| say.replace(fact, ""));
+                        .fold(say.to_owned(), |say, it| say.replace(it, ""));
                     when.is_empty() && !rest.contains('{')
                 });
-                assert!(always, "{kind} may have nothing to say");
+                assert!(always, "{kind}");
             }
         }
     }

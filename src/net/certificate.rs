@@ -35,14 +35,20 @@ pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
     certificate
 }
 
-/// What it means that nobody who is trusted vouches for a chain.
+/// What it means that nobody who is trusted vouches for a chain. Where the issuer of the server's own
+/// certificate is not shown, it may be a root that is not trusted; but the issuers of public
+/// authorities' are not roots, and say where theirs are to be found.
 pub(super) fn untrusted(chain: &[Certificate]) -> CertificateProblem {
-    match chain {
-        [own, ..] if own.is_self_issued() => CertificateProblem::SelfSigned,
-        [.., last] if !last.is_self_issued() && last.issuer_location.is_some() => {
-            CertificateProblem::IncompleteChain
-        }
-        _ => CertificateProblem::UnknownIssuer,
+    let Some((own, issuers)) = chain.split_first() else {
+        return CertificateProblem::UnknownIssuer;
+    };
+    let is_shown = issuers.iter().any(|issuer| issuer.subject == own.issuer);
+    if own.is_self_issued() {
+        CertificateProblem::SelfSigned
+    } else if !is_shown && own.issuer_location.is_some() {
+        CertificateProblem::IncompleteChain
+    } else {
+        CertificateProblem::UnknownIssuer
     }
 }
 
@@ -174,6 +180,39 @@ mod tests {
         assert_eq!(end_point(&sha384), Some(Sha384::digest(&sha384).to_vec()));
         assert_eq!(end_point(&made(&rcgen::PKCS_ED25519)), None);
         assert_eq!(end_point(b"no certificate"), None);
+    }
+
+    #[test]
+    fn what_a_chain_lacks_is_told_by_what_it_shows() {
+        let made = |subject: &str, issuer: &str, location: Option<&str>| {
+            let mut certificate = Certificate::new([0; 32]);
+            certificate.subject = subject.to_owned();
+            certificate.issuer = issuer.to_owned();
+            certificate.issuer_location = location.map(str::to_owned);
+            certificate
+        };
+        let location = Some("http://ca.example/r3.crt");
+        let own = made("CN=mx", "CN=R3", location);
+        let issuer = made("CN=R3", "CN=X1", location);
+        for (chain, problem) in [
+            (vec![], CertificateProblem::UnknownIssuer),
+            (vec![own.clone()], CertificateProblem::IncompleteChain),
+            (
+                vec![own.clone(), made("CN=R4", "CN=X1", location)],
+                CertificateProblem::IncompleteChain,
+            ),
+            (vec![own, issuer], CertificateProblem::UnknownIssuer),
+            (
+                vec![made("CN=mx", "CN=private", None)],
+                CertificateProblem::UnknownIssuer,
+            ),
+            (
+                vec![made("CN=mx", "CN=mx", None)],
+                CertificateProblem::SelfSigned,
+            ),
+        ] {
+            assert_eq!(untrusted(&chain), problem, "{chain:?}");
+        }
     }
 
     #[test]

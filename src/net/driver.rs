@@ -176,12 +176,13 @@ impl<S> Drop for Driver<S> {
             TransportErrorKind::Lost,
             "the connection's driver was dropped: its runtime has shut down, or its task was ended",
         );
-        state.connection.failed(cause, now());
+        let now = now();
+        state.connection.failed(cause, now);
         let mut result = Ok(());
         while let Some(event) = state.connection.poll_event() {
             match event {
                 Event::Finished { id, recipients } => {
-                    state.finish(id, recipients);
+                    state.finish(id, recipients, now);
                 }
                 Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Closed(closed) => result = closed,
@@ -192,7 +193,7 @@ impl<S> Drop for Driver<S> {
                 | Event::Recipient { .. } => {}
             }
         }
-        state.close(result);
+        state.close(result, now);
         self.shared.close_room();
         let woken = state.take_woken(Vec::new());
         drop(state);
@@ -222,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if course == Course::Over {
                 return Poll::Ready(());
             }
+            state.leave_if_done(now);
             step = step.or(self.write(state, now, cx));
             if step == Step::Nothing && self.clock(state, now, cx) == Step::Nothing {
                 return self.depart(shared, state, cx).into();
@@ -236,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         match self.transport.poll_handshake(cx) {
             Poll::Pending => return Step::Nothing,
             Poll::Ready(Ok(session)) => {
-                self.reached(Milestone::Secured(&session), now);
+                self.reached(Milestone::Secured(&session));
                 state.connection.tls_established(session, now);
             }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
@@ -310,14 +312,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             step = Step::Progress;
             match event {
                 Event::Finished { id, recipients } => {
-                    let permits = state.finish(id, recipients);
+                    let permits = state.finish(id, recipients, now);
                     shared.give_room(permits);
                 }
                 Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Recipient { .. } => {}
                 Event::Reached { stage, reply } => {
                     self.trace.reached(stage, reply.code().number());
-                    self.reached(Milestone::Granted(stage, &reply), now);
+                    self.reached(Milestone::Granted(stage, &reply));
                 }
                 Event::StartTls => self.start_tls(&mut state.connection, now),
                 Event::CredentialsWanted {
@@ -345,9 +347,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         (step, Course::On)
     }
 
-    fn reached(&self, milestone: Milestone<'_>, now: Instant) {
+    /// Tells the watcher, by a clock that is read anew: a handshake takes time within a turn.
+    fn reached(&self, milestone: Milestone<'_>) {
         if let Some(watcher) = &self.watcher {
-            watcher.reached(milestone, now);
+            watcher.reached(milestone, now());
         }
     }
 
@@ -408,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if !state.is_idle() {
             return;
         }
-        let messages = match state.submitted() {
+        let messages = match state.answered() {
             0 => {
                 self.timer = Timer::default();
                 self.woken = Vec::new();
@@ -447,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         {
             self.lessons.note_refusal_behind_message();
         }
-        state.close(result);
+        state.close(result, now());
         shared.close_room();
     }
 }

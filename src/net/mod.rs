@@ -6,9 +6,11 @@
 //! that the engine has to say with one vectored write. It reads while it writes, so a long
 //! recipient list cannot deadlock, and a refusal in the middle of a message is seen at once.
 //!
+//! A [`Pool`](crate::Pool) has several connections, and uses them again.
+//!
 //! Reading order: `client` (what callers hold), `shared` (what handles and driver have in common),
 //! `driver`, `transport`, then `route` (the ways to a server) with `resolve`, `policy`, `connect` and
-//! `tunnel`, then `tls` with its parts.
+//! `tunnel`, then `tls` with its parts, then `pool`, which stands on `client` alone.
 //!
 //! What is decided here is how octets travel, never which: that is the engine's.
 
@@ -26,6 +28,7 @@ mod failed;
 mod handshake;
 mod milestone;
 mod policy;
+pub(crate) mod pool;
 pub(crate) mod proxy;
 mod resolve;
 mod rounds;
@@ -49,6 +52,7 @@ pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
 pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
+pub use pool::{PoolOptions, PoolStats, SendAll};
 pub use proxy::{Proxy, ProxyError};
 pub use route::Route;
 #[cfg(feature = "tls")]

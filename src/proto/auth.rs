@@ -80,12 +80,17 @@ impl Selection {
         if tls.is_none() {
             // What hides the secret first; the order of the caller within.
             candidates.sort_by_key(|candidate| candidate.known.exposure());
-            if config.plaintext_auth == PlaintextAuth::Refuse {
-                candidates.retain(|candidate| candidate.known.exposure() == Exposure::Hidden);
-            }
+            let most = match config.plaintext_auth {
+                PlaintextAuth::Refuse => Exposure::Hidden,
+                PlaintextAuth::Allow => Exposure::Shown,
+            };
+            candidates.retain(|candidate| candidate.known.exposure() <= most);
         }
         let mut candidates = candidates.into_iter();
-        let preferred = candidates.next().ok_or(NoMechanism::OnlyInClear)?;
+        let preferred = candidates.next().ok_or(match config.plaintext_auth {
+            PlaintextAuth::Refuse => NoMechanism::OnlyInClear,
+            PlaintextAuth::Allow => NoMechanism::TokenInClear,
+        })?;
         Ok(Self {
             preferred,
             others: candidates.collect(),
@@ -162,6 +167,7 @@ pub(crate) enum NoMechanism {
     NotOffered,
     NoneInCommon(Vec<MechanismName>),
     OnlyInClear,
+    TokenInClear,
 }
 
 impl NoMechanism {
@@ -188,6 +194,11 @@ impl NoMechanism {
                     .to_owned(),
                 "Switch encryption to STARTTLS or TLS; or allow plaintext authentication, if \
                  everybody on the way may know the password.",
+            ),
+            Self::TokenInClear => (
+                "the connection is not encrypted, and a token is never sent in clear".to_owned(),
+                "Switch encryption to STARTTLS or TLS: plaintext authentication is for passwords \
+                 alone.",
             ),
         };
         link.error(

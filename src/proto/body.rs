@@ -80,19 +80,14 @@ impl Content {
         }
     }
 
-    /// What the octets are. Text with a NUL counts as binary: only BINARYMIME carries it.
+    /// What the octets are.
     pub fn encoding(&self) -> Encoding {
         match self.kind {
             Kind::Binary => Encoding::Binary,
-            Kind::Text if self.facts.nul.is_some() => Encoding::Binary,
+            Kind::Text if self.facts.nul.is_some() => Encoding::TextWithNul,
             Kind::Text if self.facts.eight_bit => Encoding::EightBit,
             Kind::Text => Encoding::SevenBit,
         }
-    }
-
-    /// Whether line ends mean nothing in it.
-    pub(crate) fn is_verbatim(&self) -> bool {
-        self.kind == Kind::Binary
     }
 
     /// The octets, as they were given.

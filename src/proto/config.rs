@@ -17,7 +17,7 @@ use super::timer::Timeouts;
 ///     .with_credentials(Credentials::password("alice", "secret")?);
 /// # Ok::<(), ehlo::CredentialsError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// When and whether TLS starts. No default: there is no harmless one.
@@ -31,7 +31,8 @@ pub struct Config {
     /// knows, the strongest first. Where the server refuses one as such (504, 534) the next is tried,
     /// unless the refusal may be one of the secret: no server gets to judge that twice.
     pub mechanisms: Vec<MechanismName>,
-    /// Whether a password or token may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4).
+    /// Whether a password may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4). A token
+    /// never is.
     pub plaintext_auth: PlaintextAuth,
     /// When a SASL initial response travels with AUTH. Default: where the mechanism defines one.
     pub initial_response: InitialResponse,
@@ -203,7 +204,7 @@ impl Security {
 }
 
 /// Who logs in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Login {
     /// Nobody: AUTH is not used.
@@ -227,7 +228,8 @@ pub enum PlaintextAuth {
     /// proves that it knows it. CRAM-MD5, which has none of this but the first, cannot.
     #[default]
     Refuse,
-    /// If the session has no TLS: CRAM-MD5 where it is offered, else the secret itself.
+    /// If the session has no TLS: CRAM-MD5 where it is offered, else the password itself. A bearer
+    /// token stays within TLS all the same, as RFC 7628 §3 demands.
     Allow,
 }
 

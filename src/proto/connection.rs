@@ -15,8 +15,8 @@ use super::evidence::{Evidence, TlsProblem};
 use super::fault;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
+use super::offers::Offers;
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
-use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Credentials;
@@ -296,6 +296,12 @@ impl Connection {
     /// Whether [`Self::poll_event`] has an event.
     pub fn has_events(&self) -> bool {
         !self.link.events.is_empty()
+    }
+
+    /// Whether a message may yet need another transaction, since one of its recipients has been put
+    /// off ([`Verdict::Deferred`](crate::Verdict::Deferred)), or may be: the answers are not there.
+    pub fn may_defer(&self) -> bool {
+        self.pipeline.may_defer()
     }
 
     /// Counters.

@@ -110,9 +110,9 @@ pub enum CertificateProblem {
     SelfSigned,
     /// Its issuer is not trusted here.
     UnknownIssuer,
-    /// Its issuer was not shown and is not known here. That the server leaves out a certificate
-    /// which it should show is likelier than that nobody trusts its issuer: the last one shown says
-    /// where its issuer's is to be found, as those of public authorities do.
+    /// Its issuer was not shown, and is not trusted here. That the server leaves out a certificate
+    /// which it should show is likelier than that nobody trusts the issuer: its own says where the
+    /// issuer's is to be found, as those of public authorities do.
     IncompleteChain,
     /// It is an authority's own, and not meant for a server.
     AuthoritysOwn,

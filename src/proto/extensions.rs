@@ -149,7 +149,12 @@ impl Extensions {
                 let line = line.trim_ascii();
                 let (rest, keyword) = grammar::keyword(line).ok()?;
                 // `AUTH=PLAIN` is how old servers wrote it; elsewhere a keyword ends at a space.
-                matches!(rest, [] | [b' ' | b'\t' | b'=', ..]).then(|| {
+                let ends = match rest {
+                    [] | [b' ' | b'\t', ..] => true,
+                    [b'=', ..] => keyword.eq_ignore_ascii_case(b"AUTH"),
+                    [..] => false,
+                };
+                ends.then(|| {
                     (
                         line,
                         keyword,

@@ -11,8 +11,9 @@ use super::fault;
 use super::limits::{ServerLimits, Used};
 use super::link::{Expect, Link};
 use super::notice::Notice;
+use super::offers::Way;
 use super::pipeline::Flow;
-use super::preflight::{self, Effect, Judgement, Shortfall, Way};
+use super::preflight::{self, Effect, Judgement, Shortfall};
 use super::reply::{Class, Code, Reply};
 use super::stream::StreamState;
 use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
@@ -140,6 +141,12 @@ impl Transaction {
         if !used.may_mail(limits) {
             return Err(preflight::no_more_mail(limits).to_error(link));
         }
+        let recipients = self.envelope.recipients();
+        if self.envelope.commitment() == Commitment::AllOrNothing
+            && !used.may_name_all(recipients, limits)
+        {
+            return Err(preflight::too_many_domains(limits).to_error(link));
+        }
         for shortfall in &judgement.shortfalls {
             match &shortfall.effect {
                 Effect::RecipientNotSent(place) => self.leave_out(*place, shortfall, link),
@@ -201,14 +208,16 @@ impl Transaction {
 
     /// Why DATA is not sent although every RCPT has its reply.
     pub(super) fn nothing_to_send(&self, link: &Link) -> Option<Error> {
-        let refusal = self.slots.iter().find_map(|slot| match slot {
-            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => {
-                Some(reply.clone())
-            }
+        let refusals = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => Some(reply),
             Slot::Decided(Verdict::Accepted(_) | Verdict::NotSent(_) | Verdict::InDoubt(_))
             | Slot::Waiting
             | Slot::Taken => None,
         });
+        // One for now, if there is one: another try may fare better.
+        let refusal = refusals
+            .min_by_key(|reply| reply.code().class() != Class::Transient)
+            .cloned();
         let complete = self.accepted == self.slots.len();
         let all_or_nothing = self.envelope.commitment() == Commitment::AllOrNothing;
         if self.accepted > 0 && (complete || !all_or_nothing) {
@@ -270,15 +279,14 @@ impl Transaction {
 
     /// The form in which the content follows BDAT.
     pub(super) fn counted(&self) -> Transfer {
-        let verbatim = match &self.work {
-            Work::Send(Body::Whole(content)) => content.is_verbatim(),
-            Work::Send(Body::Streamed(streamed)) => streamed.encoding == Encoding::Binary,
-            Work::Probe => false,
+        let encoding = match &self.work {
+            Work::Send(Body::Whole(content)) => content.encoding(),
+            Work::Send(Body::Streamed(streamed)) => streamed.encoding,
+            Work::Probe => Encoding::SevenBit,
         };
-        if verbatim {
-            Transfer::Verbatim
-        } else {
-            Transfer::Counted
+        match encoding {
+            Encoding::SevenBit | Encoding::EightBit | Encoding::TextWithNul => Transfer::Counted,
+            Encoding::Binary => Transfer::Verbatim,
         }
     }
 
@@ -291,6 +299,16 @@ impl Transaction {
             }
             Work::Probe => Step::Ended,
         }
+    }
+
+    /// Whether a recipient is put off, or may be: one of several, whose message is not for all or for
+    /// nobody.
+    pub(super) fn may_defer(&self) -> bool {
+        let open =
+            |slot: &Slot| matches!(slot, Slot::Waiting | Slot::Decided(Verdict::Deferred(_)));
+        self.slots.len() > 1
+            && self.envelope.commitment() == Commitment::Each
+            && self.slots.iter().any(open)
     }
 
     /// The server took a command of this transaction, and so has one open.

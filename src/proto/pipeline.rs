@@ -17,8 +17,9 @@ use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::limits::Used;
 use super::link::{Expect, Link};
+use super::offers::{Offers, Way};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Offers, Way};
+use super::preflight;
 use super::reply::Code;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
@@ -164,6 +165,11 @@ impl Pipeline {
             notices: Vec::new(),
         });
         id
+    }
+
+    /// Whether a recipient is put off, or may be.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.transactions.iter().any(Transaction::may_defer)
     }
 
     /// Whether the server was found to refuse what begins behind an unanswered message.

@@ -173,8 +173,12 @@ impl Hold {
     }
 
     /// The seconds of a HOLDFOR.
+    ///
+    /// ```abnf
+    /// future-release-integer = %x31-39 *8DIGIT          ; RFC 4865 §4
+    /// ```
     pub(crate) fn seconds(text: &str) -> Option<u32> {
-        let valid = is_digits(text) && text.len() <= 9;
+        let valid = is_digits(text) && text.len() <= 9 && !text.starts_with('0');
         text.parse().ok().filter(|_| valid)
     }
 }

@@ -405,7 +405,10 @@ pub enum Encoding {
     SevenBit,
     /// Octets above 127 in lines: `BODY=8BITMIME` (RFC 6152).
     EightBit,
-    /// Anything, NUL included: `BODY=BINARYMIME` (RFC 3030).
+    /// Lines with NUL octets among them: `BODY=BINARYMIME` too, since nothing else carries a NUL,
+    /// and line ends are made CRLF all the same.
+    TextWithNul,
+    /// Octets that mean themselves, line ends included: `BODY=BINARYMIME` (RFC 3030).
     Binary,
 }
 
@@ -566,13 +569,15 @@ impl Outcome {
             .as_ref()
             .map(Circumstances::of)
             .unwrap_or_default();
-        // Doubt outweighs all else; then what hit the whole message; then the refusals.
+        // Doubt outweighs all else; then what hit the whole message; then the refusals, those for now
+        // first, since another try may mend them; then a recipient who could not be sent to at all.
         let weight = |verdict: &&Verdict| match verdict {
-            Verdict::InDoubt(_) => 4,
-            Verdict::NotSent(_) => 3,
-            Verdict::Deferred(_) => 2,
-            Verdict::Refused { reply, .. } if reply.code().class() == Class::Transient => 2,
-            Verdict::Refused { .. } => 1,
+            Verdict::InDoubt(_) => 5,
+            Verdict::NotSent(error) if concerns_one_recipient(error) => 1,
+            Verdict::NotSent(_) => 4,
+            Verdict::Deferred(_) => 3,
+            Verdict::Refused { reply, .. } if reply.code().class() == Class::Transient => 3,
+            Verdict::Refused { .. } => 2,
             Verdict::Accepted(_) => 0,
         };
         // The first of the heaviest: `max_by_key` alone would take the last.
@@ -594,6 +599,12 @@ impl Outcome {
             Some(error) => Err(error),
         }
     }
+}
+
+/// Whether the error came of the recipient's own address or parameters, and of nothing else: see
+/// [`Effect::RecipientNotSent`](super::preflight::Effect::RecipientNotSent).
+fn concerns_one_recipient(error: &Error) -> bool {
+    error.category() == Category::Usage && error.stage() == Stage::Rcpt
 }
 
 /// A submission that is the caller's own mistake. It hands envelope and body back.

@@ -156,6 +156,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Player<'a, S> {
         }
     }
 
+    /// Takes whatever the client sends next: nothing where it has closed its side.
+    ///
+    /// # Errors
+    /// The stream failed. A reset is an end too.
+    pub async fn hear_some(&mut self) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; BUFFER];
+        let length = match self.stream.read(&mut buffer).await {
+            Ok(length) => length,
+            Err(error) if is_end(&error) => 0,
+            Err(error) => return Err(error),
+        };
+        buffer.truncate(length);
+        self.heard.extend_from_slice(&buffer);
+        Ok(buffer)
+    }
+
     /// Waits for the client to close its side.
     ///
     /// # Errors

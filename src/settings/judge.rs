@@ -231,6 +231,12 @@ impl Judge<'_> {
                 "The password has a line end or another control character, most likely from \
                  copying. Write it anew.",
             ),
+            Err(CredentialsError::TooLong) => Remark::new(
+                Field::Password,
+                RemarkKind::Malformed,
+                "User name and password together are longer than any server takes. Write the \
+                 password alone.",
+            ),
         };
         self.say(remark);
         None

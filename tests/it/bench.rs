@@ -263,13 +263,12 @@ impl Bench {
         if self.config.plaintext_auth == PlaintextAuth::Allow {
             return Ok(());
         }
+        // As text: the standard library's search is fast in a debug build, too.
         let clear = &self.wire[..self.clear.unwrap_or(self.wire.len())];
+        let clear = String::from_utf8_lossy(clear);
         let secrets = [PASSWORD.to_owned(), format!("\0alice\0{PASSWORD}")];
         for secret in secrets.map(|secret| BASE64_STANDARD.encode(secret)) {
-            if clear
-                .windows(secret.len())
-                .any(|octets| octets == secret.as_bytes())
-            {
+            if clear.contains(&secret) {
                 return Err("the password is in clear".into());
             }
         }

@@ -16,10 +16,17 @@ mod net;
 mod oracles;
 mod preflight;
 mod properties;
+mod reference;
+mod rules;
 mod samples;
 mod sasl;
+mod seeds;
 #[cfg(feature = "diagnosis")]
 mod settings;
+#[cfg(feature = "sandbox")]
+mod simulation;
 mod sizes;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
 #[cfg(feature = "sandbox")]
 mod tls;

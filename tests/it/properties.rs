@@ -14,6 +14,7 @@ use crate::model::{BehindChunks, Character, NOTHING_BEHIND, decode, loose_end};
 use crate::oracles::{
     Conversation, LogIn, Way, canonical, converse, cut_anyhow, replay, stays_in_its_line,
 };
+use crate::reference;
 
 proptest! {
     #![proptest_config(settings())]
@@ -70,6 +71,14 @@ proptest! {
         cuts in any::<u64>(),
     ) {
         cut_anyhow(&Config::new(security), &steps, cuts).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn replies_are_read_as_the_reference_reads_them(
+        octets in vec(prop_oneof![6 => reply(), 1 => vec(any::<u8>(), 0..20)], 0..30),
+        cuts in any::<u64>(),
+    ) {
+        reference::agrees(&octets.concat(), cuts).map_err(TestCaseError::fail)?;
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Submission {
                     streamed.encoding = match value {
                         "7bit" => Encoding::SevenBit,
                         "8bit" => Encoding::EightBit,
+                        "text-with-nul" => Encoding::TextWithNul,
                         "binary" => Encoding::Binary,
                         _ => return Err(format!("encoding={value}")),
                     };

@@ -151,6 +151,8 @@ pub(crate) enum Exposure {
     Guessable,
     /// The secret.
     Shown,
+    /// A bearer token, which is all that its finder needs: within TLS alone (RFC 7628 §3).
+    Barred,
 }
 
 impl Known {
@@ -158,7 +160,8 @@ impl Known {
         match self {
             Self::ScramSha256Plus | Self::ScramSha256 | Self::External => Exposure::Hidden,
             Self::CramMd5 => Exposure::Guessable,
-            Self::OAuthBearer | Self::XOAuth2 | Self::Plain | Self::Login => Exposure::Shown,
+            Self::Plain | Self::Login => Exposure::Shown,
+            Self::OAuthBearer | Self::XOAuth2 => Exposure::Barred,
         }
     }
 

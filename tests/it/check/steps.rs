@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use ehlo::check::{Check, Running, Step};
-use ehlo::sandbox::{Happening, Line, Options, Sandbox};
+use ehlo::proto::PlaintextAuth;
+use ehlo::sandbox::{ClearAuth, Happening, Line, Options, Sandbox};
 use ehlo::settings::Settings;
 use ehlo::{ClientConfig, Security};
 use futures_core::Stream;
@@ -228,6 +229,15 @@ async fn what_is_not_protected_is_warned_of() {
     let warnings = clear.warnings.join("\n");
     assert!(warnings.contains("not encrypted"), "{warnings}");
     assert!(warnings.contains("offers STARTTLS"), "{warnings}");
+    let readable = sandbox_that_takes_passwords_in_clear().await;
+    let mut open = logged_in(config(&readable, Security::Plaintext));
+    open.session = open.session.with_plaintext_auth(PlaintextAuth::Allow);
+    let open = report(Check::new(open)).await;
+    let warnings = open.warnings.join("\n");
+    assert!(
+        open.ok && warnings.contains("read the password"),
+        "{warnings}"
+    );
     let off = ehlo::net::TlsOptions::default().with_trust(ehlo::net::Trust::Off);
     let unchecked: ClientConfig = config(&sandbox, Security::StartTls).with_tls(off);
     let unchecked = report(Check::new(unchecked)).await;
@@ -270,6 +280,10 @@ async fn a_refused_certificate_is_explained_and_its_pin_offered() {
     assert!(report.certificate.iter().any(|line| line.contains(&pin)));
     let suggestion = report.diagnosis.unwrap().suggestion.unwrap();
     assert_eq!(suggestion.certificate_sha256, Some(pin));
+}
+
+async fn sandbox_that_takes_passwords_in_clear() -> Sandbox {
+    sandbox(Options::default().with_clear_auth(ClearAuth::Allowed)).await
 }
 
 fn hexadecimal(octets: [u8; 32]) -> String {

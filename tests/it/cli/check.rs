@@ -182,3 +182,64 @@ async fn the_built_in_server_can_be_checked() {
     let run = finished(super::command(&["check", "--server", "sandbox:"])).await;
     assert_eq!(run.code, 0, "{}", run.all());
 }
+
+#[tokio::test]
+async fn settings_from_a_file_are_checked_with_their_sender() {
+    let server = Server::start(Options::default().with_account("jo", SECRET)).await;
+    let pin = server.sandbox.certificate_sha256();
+    let pin: String = pin.iter().map(|octet| format!("{octet:02x}")).collect();
+    let file = server.file(
+        "settings.toml",
+        format!(
+            "sender_email = \"ann@example.org\"\nhost = \"127.0.0.1\"\nport = {}\n\
+             encryption = \"starttls\"\nusername = \"jo\"\npassword = \"{SECRET}\"\n\
+             certificate_sha256 = \"{pin}\"\n",
+            server.sandbox.address().port()
+        ),
+    );
+    let run = ehlo(&["check", "--settings", &file, "--json"]).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let steps = run.json()["steps"].as_array().unwrap().clone();
+    let detail = steps.last().unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with("ann@example.org: 250"), "{detail}");
+    assert!(!run.all().contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_says_what_was_tried() {
+    let arguments = [
+        "check",
+        "--discover",
+        "jo@example.invalid",
+        "--deadline",
+        "3",
+    ];
+    let run = ehlo(&[&arguments[..], &["--json"]].concat()).await;
+    run.assert_failed(68, "dns", "resolve");
+    let document = run.json();
+    assert_eq!(keys(&document)[..4], ["ok", "steps", "server", "error"]);
+    assert_eq!(document["candidates"].as_array().unwrap().len(), 9);
+    let run = ehlo(&arguments).await;
+    assert_eq!(run.code, 68, "{}", run.all());
+    assert!(
+        run.stdout.contains("mail.example.invalid, port 587"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[tokio::test]
+async fn a_search_takes_no_server_and_no_log_in() {
+    for more in [
+        &["--host", "h"][..],
+        &["--server", "smtp://h"],
+        &["--username", "jo"],
+        &["--password-env", "EHLO_TEST_PASSWORD"],
+        &["--send-to", "ann@example.com"],
+    ] {
+        let run = ehlo(&[&["check", "--discover", "example.invalid"][..], more].concat()).await;
+        assert_eq!(run.code, 64, "{}", run.all());
+    }
+    let run = ehlo(&["check", "--discover", "a b"]).await;
+    assert_eq!(run.code, 64, "{}", run.all());
+}

@@ -1,9 +1,12 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
 mod check;
+mod conformance;
 mod documents;
 mod extensions;
+mod faults;
 mod login;
+mod many;
 mod messages;
 mod protection;
 mod screen;

@@ -1,7 +1,7 @@
 //! Diagnoses: what is said of each thing that a server or a network can do wrong.
 
-mod cases;
+pub(crate) mod cases;
 mod evidence;
 mod secrets;
-mod stage;
+pub(crate) mod stage;
 mod table;

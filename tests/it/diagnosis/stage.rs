@@ -102,7 +102,7 @@ pub(crate) async fn visit(arguments: &[&str], with: &[With]) -> Visit {
 }
 
 /// The options of `ehlo sandbox`, as far as cases use them.
-fn options(arguments: &[&str]) -> Options {
+pub(crate) fn options(arguments: &[&str]) -> Options {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -201,7 +201,7 @@ fn message(with: &[With]) -> Content {
 }
 
 /// A port on which nothing listens, as far as one can tell.
-fn closed_port() -> u16 {
+pub(crate) fn closed_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }

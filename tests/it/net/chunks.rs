@@ -188,6 +188,32 @@ async fn binary_content_arrives_octet_by_octet() {
 }
 
 #[tokio::test]
+async fn text_with_a_nul_is_the_same_whole_and_streamed() {
+    let options = Options::default().with_extension(Extension::BinaryMime);
+    let sandbox = sandbox(options).await;
+    let client = client(&sandbox, session()).await;
+    let text = b"Subject: x\n\na\0b".as_slice();
+    let content = Content::check(text, BareNewlines::Normalise).unwrap();
+    let streamed = Streamed::default()
+        .with_size(content.facts().wire_size)
+        .with_encoding(content.encoding())
+        .with_newlines(BareNewlines::Normalise);
+    assert!(
+        client
+            .send(to("bob@example.org"), content)
+            .await
+            .is_accepted()
+    );
+    let outcome = client
+        .send_from(to("bob@example.org"), streamed, text)
+        .await;
+    assert!(outcome.is_accepted(), "{outcome:?}");
+    let received = sandbox.received();
+    assert_eq!(received[0].content, received[1].content);
+    assert_eq!(received[0].parameters, received[1].parameters);
+}
+
+#[tokio::test]
 async fn lmtp_delivers_to_some() {
     for chunking in [Chunking::Off, Chunking::WhereOffered] {
         let options = Options::default()

@@ -1,0 +1,142 @@
+//! The fuzzer's targets over their seeds, with a stable compiler and without the fuzzer. `SEEDS=FOLDER`
+//! writes the seeds there, a folder a target, for the fuzzer to begin with.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::architecture::{files, read, root};
+use crate::targets;
+
+#[test]
+fn replies_are_judged_alike_however_they_are_cut() {
+    run("reply", &of_transcripts(b"12345678"), targets::reply);
+}
+
+#[test]
+fn sessions_end_well() {
+    run("session", &of_transcripts(b"\x0e"), targets::session);
+}
+
+#[test]
+fn replies_are_read_as_the_reference_reads_them() {
+    let mut seeds = of_transcripts(b"12345678");
+    for path in files(&root().join("testdata/replies"), "txt") {
+        let text = read(&path);
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let reply: String = lines.map(|line| format!("{line}\r\n")).collect();
+        seeds.push((name(&path), [b"12345678", reply.as_bytes()].concat()));
+    }
+    run("differential", &seeds, targets::differential);
+}
+
+#[test]
+fn messages_arrive_as_they_were_submitted() {
+    let mut seeds = Vec::new();
+    for path in files(&root().join("testdata/messages"), "eml") {
+        let message = fs::read(&path).expect("the message is part of the project");
+        for (form, first) in [("whole", b"\0"), ("streamed", b"\x0c")] {
+            seeds.push((
+                format!("{}.{form}", name(&path)),
+                [first, &message[..]].concat(),
+            ));
+        }
+    }
+    run("body", &seeds, targets::body);
+}
+
+#[test]
+fn what_is_reported_is_what_the_server_did() {
+    let mut seeds = Vec::new();
+    for path in files(&root().join("testdata/messages"), "eml") {
+        let message = fs::read(&path).expect("the message is part of the project");
+        let seed = [b"12345678 ", &message[..], b"\xff\x0c", &message].concat();
+        seeds.push((name(&path), seed));
+    }
+    run("dialogue", &seeds, targets::dialogue);
+}
+
+#[test]
+fn addresses_stay_in_their_place() {
+    let mut addresses = BTreeSet::new();
+    for path in files(&root().join("testdata/transcripts"), "smtp") {
+        for piece in read(&path).split('<').skip(1) {
+            let path = piece.split('>').next().filter(|path| path.contains('@'));
+            addresses.extend(path.map(str::to_owned));
+        }
+    }
+    let numbered = addresses.into_iter().enumerate();
+    let seeds: Vec<_> = numbered
+        .map(|(number, address)| (number.to_string(), address.into_bytes()))
+        .collect();
+    run("address", &seeds, |input| match str::from_utf8(input) {
+        Ok(text) => targets::address(text),
+        Err(_) => Ok(()),
+    });
+}
+
+#[track_caller]
+fn run(target: &str, seeds: &[(String, Vec<u8>)], body: fn(&[u8]) -> Result<(), String>) {
+    assert!(!seeds.is_empty());
+    for (name, seed) in seeds {
+        if let Err(problem) = body(seed) {
+            panic!("{target} at {name}: {problem}");
+        }
+    }
+    if let Some(folder) = std::env::var_os("SEEDS") {
+        let folder = root().join(folder).join(target);
+        fs::create_dir_all(&folder).expect("a folder for the seeds");
+        for (name, seed) in seeds {
+            fs::write(folder.join(name), seed).expect("a seed can be written");
+        }
+    }
+}
+
+/// What the servers of the transcripts say, with a turn of the client (255, `D`) wherever it speaks,
+/// behind the octets that a target reads its settings from.
+fn of_transcripts(settings: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let paths = files(&root().join("testdata/transcripts"), "smtp");
+    let seeds = paths.into_iter().map(|path| {
+        let folder = path.parent().map(name).unwrap_or_default();
+        let mut seed = settings.to_vec();
+        let mut has_said = false;
+        for line in read(&path).lines() {
+            if let Some(text) = line.strip_prefix("S:") {
+                seed.extend_from_slice(text.strip_prefix(' ').unwrap_or(text).as_bytes());
+                seed.extend_from_slice(b"\r\n");
+                has_said = true;
+            } else if line.starts_with('C') {
+                if has_said {
+                    seed.extend_from_slice(b"\xffD");
+                }
+                has_said = false;
+            } else {
+                seed.extend_from_slice(step(line));
+            }
+        }
+        (format!("{folder}.{}", name(&path)), seed)
+    });
+    seeds.collect()
+}
+
+/// The steps of a transcript's verb.
+fn step(line: &str) -> &'static [u8] {
+    match line.split(' ').next().unwrap_or_default() {
+        "submit" if line.contains("streamed") => b"\xffW",
+        "submit" => b"\xffS",
+        "body" | "body*" => b"\xffB\xfff",
+        "probe" => b"\xffP",
+        "cancel" => b"\xffC",
+        "abandon" => b"\xffA",
+        "tls" => b"\xffL",
+        "quit" => b"\xffQ",
+        "eof" => b"\xffE",
+        "wait" => b"\xffT",
+        _ => b"",
+    }
+}
+
+fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
