@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ehlo::net::TlsOptions;
+use ehlo::proto::{Chunking, Pipelining};
 use ehlo::sandbox::{self, Contents, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Delivery, Envelope, Mailbox, Security, Streamed,
@@ -64,7 +65,7 @@ async fn idle(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     // What all have in common is there before the count begins.
     let first = send(Client::connect(config.clone()).await?).await?;
-    let before = memory("VmRSS").ok_or("this system does not tell")?;
+    let before = memory("RssAnon").ok_or("this system does not tell")?;
     let mut clients = Vec::with_capacity(options.connections);
     let start = Instant::now();
     for _ in 0..options.connections {
@@ -72,7 +73,7 @@ async fn idle(options: &Options) -> Result<(), Box<dyn Error>> {
         clients.push(send(Client::connect(config.clone()).await?).await?);
     }
     let elapsed = start.elapsed().as_secs_f64();
-    let after = memory("VmRSS").ok_or("this system does not tell")?;
+    let after = memory("RssAnon").ok_or("this system does not tell")?;
     let each = (after - before) as f64 / options.connections as f64;
     println!(
         "{} idle connections, {each:.2} KiB of memory each; opened at {:.0} a second",
@@ -168,11 +169,13 @@ struct Options {
     security: Security,
     ca_file: Option<String>,
     mode: Mode,
+    connections: usize,
     messages: u64,
     size: usize,
     recipients: usize,
     dots_every: usize,
-    connections: usize,
+    chunking: Chunking,
+    pipelining: Pipelining,
 }
 
 enum Mode {
@@ -191,11 +194,13 @@ impl Options {
             security: Security::Plaintext,
             ca_file: None,
             mode: Mode::Queued,
+            connections: 2000,
             messages: 10_000,
             size: 1024,
             recipients: 1,
             dots_every: 0,
-            connections: 1_000,
+            chunking: Chunking::default(),
+            pipelining: Pipelining::default(),
         };
         while let Some(name) = arguments.next() {
             if name == "--bench" {
@@ -218,6 +223,8 @@ impl Options {
                 "--recipients" => options.recipients = value.parse()?,
                 "--connections" => options.connections = value.parse()?,
                 "--dots-every" => options.dots_every = value.parse()?,
+                "--chunking" => options.chunking = chunking(&value)?,
+                "--pipelining" => options.pipelining = pipelining(&value)?,
                 _ => return Err(format!("there is no option {name}").into()),
             }
         }
@@ -226,6 +233,10 @@ impl Options {
 
     fn config(&self) -> Result<ClientConfig, Box<dyn Error>> {
         let mut config = ClientConfig::new(&self.host, self.security).with_port(self.port);
+        config.session = config
+            .session
+            .with_chunking(self.chunking)
+            .with_pipelining(self.pipelining);
         if let Some(path) = &self.ca_file {
             config = config.with_tls(TlsOptions::default().with_ca_pem(&std::fs::read(path)?)?);
         }
@@ -280,7 +291,7 @@ fn lines(size: usize, dots_every: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Resident memory in KiB, as Linux tells it: what there is (`VmRSS`), or the most that there was at
+/// Memory in KiB, as Linux tells it: its own that there is (`RssAnon`), or the most that there was at
 /// once (`VmHWM`).
 fn memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -299,6 +310,22 @@ fn security(name: &str) -> Result<Security, String> {
         "starttls" => Ok(Security::StartTls),
         "tls" => Ok(Security::Implicit),
         _ => Err(format!("--encryption none|starttls|tls, not {name}")),
+    }
+}
+
+fn chunking(name: &str) -> Result<Chunking, String> {
+    match name {
+        "where-offered" => Ok(Chunking::WhereOffered),
+        "off" => Ok(Chunking::Off),
+        _ => Err(format!("--chunking where-offered|off, not {name}")),
+    }
+}
+
+fn pipelining(name: &str) -> Result<Pipelining, String> {
+    match name {
+        "groups" => Ok(Pipelining::Groups),
+        "overlapping" => Ok(Pipelining::Overlapping),
+        _ => Err(format!("--pipelining groups|overlapping, not {name}")),
     }
 }
 

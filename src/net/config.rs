@@ -6,8 +6,8 @@ use std::net::IpAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::milestone::{Milestone, Watcher};
@@ -17,7 +17,7 @@ use super::route::Route;
 use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
-use crate::proto::config::{BehindMessage, Config, Security};
+use crate::proto::config::{BehindMessage, Config, RecipientEvents, Security};
 use crate::proto::labels;
 use crate::proto::reply::Reply;
 use crate::proto::sasl::{Credentials, MechanismName};
@@ -218,12 +218,13 @@ impl ClientConfig {
     }
 
     /// The session's policy for the next connection, with what earlier ones have learnt.
-    pub(super) fn next_session(&self) -> Config {
+    pub(super) fn next_session(&self) -> Arc<Config> {
         let mut session = self.session.clone();
+        session.recipient_events = RecipientEvents::Off;
         if self.lessons.refuses_behind_message.load(Ordering::Relaxed) {
             session.behind_message = BehindMessage::Wait;
         }
-        session
+        self.lessons.share(session)
     }
 
     /// Tells the watcher, if there is one.
@@ -317,10 +318,24 @@ pub type CredentialsFuture = Pin<Box<dyn Future<Output = Option<Credentials>> + 
 #[derive(Debug, Default)]
 pub(super) struct Lessons {
     refuses_behind_message: AtomicBool,
+    /// The policy of the last session: connections of one policy share it.
+    session: Mutex<Option<Arc<Config>>>,
 }
 
 impl Lessons {
     pub(super) fn note_refusal_behind_message(&self) {
         self.refuses_behind_message.store(true, Ordering::Relaxed);
+    }
+
+    fn share(&self, session: Config) -> Arc<Config> {
+        let mut last = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(known) if **known == session => Arc::clone(known),
+            Some(_) | None => {
+                let session = Arc::new(session);
+                *last = Some(Arc::clone(&session));
+                session
+            }
+        }
     }
 }

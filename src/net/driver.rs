@@ -46,6 +46,8 @@ struct Wire<S> {
     reading: Reading,
     writing: Writing,
     timer: Timer,
+    /// Empty, with room for who is to be woken.
+    woken: Vec<Waker>,
     source: Option<Arc<dyn CredentialSource>>,
     watcher: Option<Arc<dyn Watcher>>,
     asked: Option<CredentialsFuture>,
@@ -107,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let context = EngineContext::new(endpoints.local.map(|local| local.ip()), entropy()?);
         let session = config.next_session();
         let security = session.security;
-        let mut connection = Connection::new(Arc::new(session), context, now());
+        let mut connection = Connection::new(session, context, now());
         if let Some(observer) = observer {
             connection.observe(observer);
         }
@@ -117,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             reading: Reading::Open,
             writing: Writing::Idle,
             timer: Timer::default(),
+            woken: Vec::new(),
             source: config.credentials.clone(),
             watcher: config.watcher.clone(),
             asked: None,
@@ -147,11 +150,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         state.register_driver(cx);
         let turn = wire.turn(shared, &mut state, cx);
         state.wake_writer();
-        let woken = state.take_woken();
+        let mut woken = state.take_woken(std::mem::take(&mut wire.woken));
         drop(state);
-        for waker in woken {
+        for waker in woken.drain(..) {
             waker.wake();
         }
+        wire.woken = woken;
         turn
     }
 }
@@ -191,7 +195,7 @@ impl<S> Drop for Driver<S> {
         }
         state.close(result, now);
         self.shared.close_room();
-        let woken = state.take_woken();
+        let woken = state.take_woken(Vec::new());
         drop(state);
         for waker in woken {
             waker.wake();
@@ -390,6 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn clock(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
         let Some(deadline) = state.connection.poll_timeout() else {
+            self.rest(state);
             return Step::Nothing;
         };
         if self.timer.poll(deadline, now, cx).is_pending() {
@@ -397,6 +402,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         state.connection.handle_timeout(deadline.max(now));
         Step::Progress
+    }
+
+    /// Nothing is waited for: what an idle connection does without is given back. One that has sent
+    /// nothing yet keeps nothing; else there is room for a short message, so that not each has to
+    /// make it anew.
+    fn rest(&mut self, state: &mut State) {
+        if !state.is_idle() {
+            return;
+        }
+        let messages = match state.answered() {
+            0 => {
+                self.timer = Timer::default();
+                self.woken = Vec::new();
+                0
+            }
+            1.. => 1,
+        };
+        state.rest(messages);
     }
 
     /// Leaves, where nobody needs the connection any longer.

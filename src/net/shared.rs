@@ -142,11 +142,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the state, then wakes whom it concerns: the driver too.
+    /// Does something with the state, then wakes the driver, if there is something for it to do.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        let driver = state.driver.clone();
+        let concerned = state.departure != Departure::Polite
+            || state.connection.has_unsent()
+            || state.connection.has_events();
+        let driver = match concerned {
+            true => state.driver.clone(),
+            false => None,
+        };
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
@@ -170,6 +176,10 @@ impl Shared {
     /// Waits until there is room for this body. Returns the permits that it takes.
     pub(super) async fn wait_for_room(&self, body: &Body) -> u32 {
         let weight = weight(Some(body));
+        if let Ok(permit) = self.room.try_acquire_many(weight) {
+            permit.forget();
+            return weight;
+        }
         match self.room.acquire_many(weight).await {
             Ok(permit) => {
                 permit.forget();
@@ -567,9 +577,16 @@ impl State {
         self.unfinished == 0
     }
 
-    /// Who is to be woken when the lock is free.
-    pub(super) fn take_woken(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.woken)
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub(super) fn rest(&mut self, messages: usize) {
+        self.connection.rest(messages);
+        self.slots.shrink_to(messages);
+    }
+
+    /// Who is to be woken when the lock is free. `spare` is empty, and takes the place.
+    pub(super) fn take_woken(&mut self, spare: Vec<Waker>) -> Vec<Waker> {
+        std::mem::replace(&mut self.woken, spare)
     }
 
     fn rounds_position(&self, number: u64) -> Result<usize, usize> {
@@ -578,8 +595,14 @@ impl State {
 
     fn position(&self, id: TransactionId) -> Option<usize> {
         match self.slots.front() {
-            Some(front) if front.id == id => Some(0),
-            Some(_) => self.slots.binary_search_by_key(&id, |slot| slot.id).ok(),
+            // Where none between them is gone, the place is known.
+            Some(front) => {
+                let place = usize::try_from(id.0.checked_sub(front.id.0)?).ok()?;
+                match self.slots.get(place) {
+                    Some(slot) if slot.id == id => Some(place),
+                    Some(_) | None => self.slots.binary_search_by_key(&id, |slot| slot.id).ok(),
+                }
+            }
             None => None,
         }
     }

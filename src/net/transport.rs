@@ -107,8 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         now: Instant,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Clear(stream) => poll_write_few(stream, connection, cx, now),
-            Self::Tls(stream) => poll_write_few(&mut **stream, connection, cx, now),
+            Self::Clear(stream) => poll_flight(stream, connection, cx, now),
+            Self::Tls(stream) => poll_flight(&mut **stream, connection, cx, now),
             Self::Handshake(_) | Self::Closed => Poll::Ready(Ok(0)),
         }
     }
@@ -194,36 +194,38 @@ fn feed<R: AsyncRead + Unpin>(
 }
 
 /// Most flights have few slices: an array for the longest would cost more to fill than to send.
-fn poll_write_few<W: AsyncWrite + Unpin>(
+fn poll_flight<W: AsyncWrite + Unpin>(
     stream: &mut W,
     connection: &mut Connection,
     cx: &mut Context<'_>,
     now: Instant,
 ) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); FEW];
-    match connection.transmit(&mut slices) {
-        0 => Poll::Ready(Ok(0)),
-        FEW => poll_write_many(stream, connection, cx, now),
-        count => {
-            let sent = ready!(poll_slices(stream, &slices[..count], cx))?;
-            connection.sent(sent, now);
-            Poll::Ready(Ok(sent))
-        }
+    if !connection.has_unsent() {
+        return Poll::Ready(Ok(0));
     }
+    poll_slices_of::<FEW, W>(stream, connection, cx, now)
+        .or_else(|| poll_slices_of::<SOME, W>(stream, connection, cx, now))
+        .or_else(|| poll_slices_of::<MANY, W>(stream, connection, cx, now))
+        .unwrap_or(Poll::Ready(Ok(0)))
 }
 
-#[inline(never)]
-fn poll_write_many<W: AsyncWrite + Unpin>(
+/// Writes a flight of up to so many slices; the longest may have more. `None` where it has more.
+fn poll_slices_of<const COUNT: usize, W: AsyncWrite + Unpin>(
     stream: &mut W,
     connection: &mut Connection,
     cx: &mut Context<'_>,
     now: Instant,
-) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); MANY];
+) -> Option<Poll<io::Result<usize>>> {
+    let mut slices = [IoSlice::new(&[]); COUNT];
     let count = connection.transmit(&mut slices);
-    let sent = ready!(poll_slices(stream, &slices[..count], cx))?;
-    connection.sent(sent, now);
-    Poll::Ready(Ok(sent))
+    if count == COUNT && COUNT < MANY {
+        return None;
+    }
+    let written = poll_slices(stream, &slices[..count], cx);
+    if let Poll::Ready(Ok(sent)) = written {
+        connection.sent(sent, now);
+    }
+    Some(written)
 }
 
 fn poll_slices<W: AsyncWrite + Unpin>(
@@ -259,7 +261,9 @@ const READ: usize = 8 * 1024;
 /// Reads in a row, before anything else has its turn.
 const READS: usize = 16;
 /// Slices of an ordinary flight.
-const FEW: usize = 32;
+const FEW: usize = 8;
+/// Slices of a flight of many short messages.
+const SOME: usize = 64;
 /// Slices that one write may have (IOV_MAX of Linux and of the BSDs).
 const MANY: usize = 1024;
 /// Octets that are gathered for a stream without vectored writes.

@@ -29,6 +29,8 @@ pub struct Mailbox {
     /// Shared: an envelope that may be sent again is cloned.
     text: Arc<str>,
     at: u32,
+    /// Asked for each message: found out once.
+    ascii: bool,
 }
 
 impl Mailbox {
@@ -77,7 +79,13 @@ impl Mailbox {
 
     /// Whether it can be sent without SMTPUTF8.
     pub fn is_ascii(&self) -> bool {
-        self.text.is_ascii()
+        self.ascii
+    }
+
+    /// Whether it is longer than servers have to take: a path has 256 octets with its brackets, a
+    /// local part 64, a domain 255 (RFC 5321 §4.5.3.1).
+    pub(crate) fn is_long(&self) -> bool {
+        self.text.len() > 254 || self.local_part().len() > 64
     }
 
     /// The same mailbox in ASCII, its domain as A-labels (UTS #46, RFC 5891). `None` where the local
@@ -107,6 +115,7 @@ impl FromStr for Mailbox {
             Ok(at) if u32::try_from(text.len()).is_ok() => Ok(Self {
                 text: text.into(),
                 at: at as u32,
+                ascii: text.is_ascii(),
             }),
             Ok(_) => Err(AddressError::new(text, "it is too long")),
             Err(problem) => Err(AddressError::new(text, problem)),
@@ -145,6 +154,14 @@ pub enum ReversePath {
 }
 
 impl ReversePath {
+    /// Whether it can be sent without SMTPUTF8.
+    pub(crate) fn is_ascii(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Mailbox(mailbox) => mailbox.is_ascii(),
+        }
+    }
+
     /// The address, empty for the null path.
     pub fn as_str(&self) -> &str {
         match self {

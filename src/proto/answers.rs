@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use super::config::{BehindMessage, Protocol};
-use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::notice::Notice;
 use super::offers::Way;
-use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
+use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
-use super::reply::{Class, Reply};
+use super::reply::{Class, Code, Reply};
 use super::transaction::{TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
 
@@ -20,26 +19,17 @@ impl Pipeline {
     pub(crate) fn handle(
         &mut self,
         expect: Expect,
-        reply: Reply,
+        code: Code,
         link: &mut Link,
         now: Instant,
     ) -> Flow {
         match expect {
-            Expect::Mail(id) => {
-                self.heed_priority(id, &reply, link);
-                self.mail_answered(id, reply, link)
-            }
-            Expect::Rcpt(id, index) => {
-                self.heed_priority(id, &reply, link);
-                self.rcpt_answered(id, index, reply, link)
-            }
-            Expect::Data(id) => self.data_answered(id, reply, link, now),
-            Expect::Body(id) => {
-                self.heed_priority(id, &reply, link);
-                self.body_answered(id, reply, link, now)
-            }
-            Expect::Chunk(id) => self.chunk_answered(id, reply, link),
-            Expect::Rset => reset_answered(reply, link),
+            Expect::Mail(id) => self.mail_answered(id, code, link),
+            Expect::Rcpt(id, index) => self.rcpt_answered(id, index, code, link),
+            Expect::Data(id) => self.data_answered(id, code, link, now),
+            Expect::Body(id) => self.body_answered(id, code, link, now),
+            Expect::Chunk(id) => self.chunk_answered(id, code, link),
+            Expect::Rset => reset_answered(code, link),
             Expect::Greeting
             | Expect::Ehlo
             | Expect::Helo
@@ -50,36 +40,25 @@ impl Pipeline {
         }
     }
 
-    /// RFC 6710 §7: 2.3.6 says that the priority was changed.
-    fn heed_priority(&mut self, id: TransactionId, reply: &Reply, link: &mut Link) {
-        let Some(transaction) = find(&mut self.transactions, id.0) else {
-            return;
-        };
-        if transaction.envelope.params().get("MT-PRIORITY").is_none() {
-            return;
-        }
-        let changed = reply
-            .enhanced()
-            .is_some_and(|code| (code.class(), code.subject(), code.detail()) == (2, 3, 6));
-        if changed {
-            transaction.notice(Notice::Priority(reply.clone()), link);
-        }
-    }
-
-    fn mail_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+    fn mail_answered(&mut self, id: TransactionId, code: Code, link: &mut Link) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
+        heed_priority(transaction, code, link);
         transaction.outstanding -= 1;
-        let refused_for_place =
-            reply.code().number() == 503 && transaction.place == Place::BehindMessage;
-        match reply.code().class() {
+        let refused_for_place = code.number() == 503 && transaction.place == Place::BehindMessage;
+        match code.class() {
             Class::Completed => {
                 self.welcome = Welcome::Sure;
-                transaction.sender_accepted(&reply);
+                transaction.sender_accepted(code, link);
                 Flow::Continue
             }
-            Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
+            Class::Intermediate => Flow::Close(fault::unexpected(
+                Stage::Mail,
+                "250",
+                link.reply(code),
+                link,
+            )),
             Class::Transient | Class::Permanent => {
                 if refused_for_place {
                     match self.last_message {
@@ -93,7 +72,7 @@ impl Pipeline {
                         self.restarting += 1;
                     }
                     Fate::Open => {
-                        transaction.refuse(Stage::Mail, &reply);
+                        transaction.refuse(Stage::Mail, &link.reply(code));
                         transaction.stop_envelope();
                     }
                     Fate::Decided | Fate::Restart | Fate::Cancelled(_) => {}
@@ -107,19 +86,25 @@ impl Pipeline {
         &mut self,
         id: TransactionId,
         index: usize,
-        reply: Reply,
+        code: Code,
         link: &mut Link,
     ) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
+        heed_priority(transaction, code, link);
         // Left unanswered, so that its recipient has a verdict when the connection closes.
-        if reply.code().class() == Class::Intermediate {
-            return Flow::Close(fault::unexpected(Stage::Rcpt, "250", reply, link));
+        if code.class() == Class::Intermediate {
+            return Flow::Close(fault::unexpected(
+                Stage::Rcpt,
+                "250",
+                link.reply(code),
+                link,
+            ));
         }
         transaction.outstanding -= 1;
         transaction.unanswered -= 1;
-        if reply.is_positive() {
+        if code.is_positive() {
             // Whatever was decided here, the server has a transaction open, and DATA can get 354.
             transaction.accepted += 1;
             transaction.was_opened();
@@ -127,18 +112,19 @@ impl Pipeline {
         if !matches!(transaction.fate, Fate::Open) {
             return Flow::Continue;
         }
-        let slot = match (&transaction.work, reply.code().class()) {
+        let slot = match (&transaction.work, code.class()) {
             (Work::Send(_), Class::Completed | Class::Intermediate) => Slot::Taken,
             (Work::Probe, Class::Completed | Class::Intermediate) => {
-                Slot::Decided(Verdict::Accepted(reply.clone()))
+                Slot::Decided(Verdict::Accepted(link.reply(code)))
             }
             (_, Class::Transient | Class::Permanent) => {
+                let reply = link.reply(code);
                 Slot::Decided(if transaction.accepted > 0 && is_over_limit(&reply) {
-                    Verdict::Deferred(reply.clone())
+                    Verdict::Deferred(reply)
                 } else {
                     Verdict::Refused {
                         stage: Stage::Rcpt,
-                        reply: reply.clone(),
+                        reply,
                     }
                 })
             }
@@ -146,19 +132,14 @@ impl Pipeline {
         if let Some(place) = transaction.slots.get_mut(index) {
             *place = slot;
         }
-        link.events.push_back(Event::Recipient {
-            id,
-            index,
-            stage: Stage::Rcpt,
-            reply,
-        });
+        link.tell_recipient(id, index, (Stage::Rcpt, code));
         Flow::Continue
     }
 
     fn data_answered(
         &mut self,
         id: TransactionId,
-        reply: Reply,
+        code: Code,
         link: &mut Link,
         now: Instant,
     ) -> Flow {
@@ -166,14 +147,17 @@ impl Pipeline {
             return Flow::Continue;
         };
         transaction.outstanding -= 1;
-        match (reply.code().number(), reply.code().class()) {
+        match (code.number(), code.class()) {
             (354, _) => transaction.data_invited(link, now),
-            (_, Class::Completed | Class::Intermediate) => {
-                Flow::Close(fault::unexpected(Stage::Data, "354", reply, link))
-            }
+            (_, Class::Completed | Class::Intermediate) => Flow::Close(fault::unexpected(
+                Stage::Data,
+                "354",
+                link.reply(code),
+                link,
+            )),
             (_, Class::Transient | Class::Permanent) => {
                 if matches!(transaction.fate, Fate::Open) {
-                    transaction.refuse(Stage::Data, &reply);
+                    transaction.refuse(Stage::Data, &link.reply(code));
                 }
                 transaction.step = Step::Ended;
                 Flow::Continue
@@ -184,23 +168,24 @@ impl Pipeline {
     fn body_answered(
         &mut self,
         id: TransactionId,
-        reply: Reply,
+        code: Code,
         link: &mut Link,
         now: Instant,
     ) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
-        let class = reply.code().class();
+        heed_priority(transaction, code, link);
+        let class = code.class();
         if class == Class::Completed && transaction.was_refused() {
-            let error = fault::contradiction(reply, link);
+            let error = fault::contradiction(link.reply(code), link);
             transaction.forget_refusal();
             transaction.doubt(&fault::in_doubt(&error));
             return Flow::Close(error);
         }
         if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
-            let error = fault::unexpected(Stage::Body, "250", reply, link);
+            let error = fault::unexpected(Stage::Body, "250", link.reply(code), link);
             if transaction.may_be_taken() {
                 transaction.doubt(&fault::in_doubt(&error));
             }
@@ -213,12 +198,12 @@ impl Pipeline {
             // may be either: a server in front of others passes on what they say, for each recipient
             // (RFC 2033 §4.2). If it was about BDAT, the others' replies never come, and the time-out
             // puts them in doubt; ended at once, they would be so where their replies do come.
-            let is_unknown = matches!(reply.code().number(), 500 | 502);
+            let is_unknown = matches!(code.number(), 500 | 502);
             let misunderstood = match transaction.body_replies == 1 && is_unknown {
-                true => misunderstood(transaction.way, &reply, link),
+                true => misunderstood(transaction.way, code, link),
                 false => None,
             };
-            transaction.answer_next(reply, link);
+            transaction.answer_next(code, link);
             if let Some(error) = misunderstood {
                 return Flow::Close(error);
             }
@@ -227,10 +212,10 @@ impl Pipeline {
                 return Flow::Continue;
             }
         } else if class == Class::Completed {
-            transaction.accept(&reply);
+            transaction.accept(&link.reply(code));
         } else {
-            transaction.refuse(Stage::Body, &reply);
-            if let Some(error) = misunderstood(transaction.way, &reply, link) {
+            transaction.refuse(Stage::Body, &link.reply(code));
+            if let Some(error) = misunderstood(transaction.way, code, link) {
                 return Flow::Close(error);
             }
         }
@@ -255,19 +240,24 @@ impl Pipeline {
         Flow::Continue
     }
 
-    fn chunk_answered(&mut self, id: TransactionId, reply: Reply, link: &Link) -> Flow {
+    fn chunk_answered(&mut self, id: TransactionId, code: Code, link: &Link) -> Flow {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return Flow::Continue;
         };
         transaction.outstanding -= 1;
-        match reply.code().class() {
+        match code.class() {
             Class::Completed => {}
             Class::Intermediate => {
-                return Flow::Close(fault::unexpected(Stage::Body, "250", reply, link));
+                return Flow::Close(fault::unexpected(
+                    Stage::Body,
+                    "250",
+                    link.reply(code),
+                    link,
+                ));
             }
             Class::Transient | Class::Permanent => {
-                transaction.refuse(Stage::Body, &reply);
-                if let Some(error) = misunderstood(Way::Bdat, &reply, link) {
+                transaction.refuse(Stage::Body, &link.reply(code));
+                if let Some(error) = misunderstood(Way::Bdat, code, link) {
                     return Flow::Close(error);
                 }
                 transaction.was_opened();
@@ -281,27 +271,46 @@ impl Pipeline {
     }
 }
 
+/// RFC 6710 §7: 2.3.6 says that the priority was changed.
+#[inline]
+fn heed_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
+    let params = transaction.envelope.params();
+    if !params.is_empty() && params.get("MT-PRIORITY").is_some() {
+        note_priority(transaction, code, link);
+    }
+}
+
+fn note_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
+    let reply = link.reply(code);
+    let changed = reply
+        .enhanced()
+        .is_some_and(|code| (code.class(), code.subject(), code.detail()) == (2, 3, 6));
+    if changed {
+        transaction.notice(Notice::Priority(reply), link);
+    }
+}
+
 /// A server that does not know BDAT, or does not let it be said, reads what follows it as commands:
 /// nothing that it says from then on can be believed.
-fn misunderstood(way: Way, reply: &Reply, link: &Link) -> Option<Error> {
-    match (way, reply.code().number()) {
+fn misunderstood(way: Way, code: Code, link: &Link) -> Option<Error> {
+    match (way, code.number()) {
         (Way::Bdat, 500 | 501 | 502 | 504 | 530) => {
             let message = "the server offers CHUNKING, and does not take BDAT";
             let error = link.error(Category::Protocol, Stage::Body, Party::Server, message);
             let error = error.with_hint("Do without CHUNKING on this server.");
-            Some(error.with_reply(reply.clone()))
+            Some(error.with_reply(link.reply(code)))
         }
         (Way::Data | Way::Bdat, _) => None,
     }
 }
 
-fn reset_answered(reply: Reply, link: &Link) -> Flow {
-    if reply.code().class() == Class::Completed {
+fn reset_answered(code: Code, link: &Link) -> Flow {
+    if code.class() == Class::Completed {
         return Flow::Continue;
     }
     let message = "the server refused RSET, so that no further message can be sent";
     let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
-    Flow::Fail(error.with_reply(reply))
+    Flow::Fail(error.with_reply(link.reply(code)))
 }
 
 /// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.

@@ -1,7 +1,5 @@
 //! Commands and their encoder: the only place that writes protocol text.
 
-use bytes::{BufMut, BytesMut};
-
 use super::address::{Domain, Mailbox, ReversePath};
 use super::params::Params;
 use super::sasl::MechanismName;
@@ -36,18 +34,19 @@ pub(crate) enum Command<'a> {
 
 impl Command<'_> {
     /// Appends the command's line, CRLF included.
-    pub(crate) fn encode(self, text: &mut BytesMut) {
+    #[inline]
+    pub(crate) fn encode(self, text: &mut Vec<u8>) {
         match self {
-            Self::Ehlo(name) => put(text, &["EHLO ", name.as_str()]),
-            Self::Helo(name) => put(text, &["HELO ", name.as_str()]),
-            Self::Lhlo(name) => put(text, &["LHLO ", name.as_str()]),
-            Self::StartTls => put(text, &["STARTTLS"]),
-            Self::Auth(mechanism, None) => put(text, &["AUTH ", mechanism.as_str()]),
+            Self::Ehlo(name) => put(text, ["EHLO ", name.as_str()]),
+            Self::Helo(name) => put(text, ["HELO ", name.as_str()]),
+            Self::Lhlo(name) => put(text, ["LHLO ", name.as_str()]),
+            Self::StartTls => put(text, ["STARTTLS"]),
+            Self::Auth(mechanism, None) => put(text, ["AUTH ", mechanism.as_str()]),
             Self::Auth(mechanism, Some(initial)) => {
-                put(text, &["AUTH ", mechanism.as_str(), " ", initial]);
+                put(text, ["AUTH ", mechanism.as_str(), " ", initial]);
             }
-            Self::AuthResponse(response) => put(text, &[response]),
-            Self::AuthCancel => put(text, &["*"]),
+            Self::AuthResponse(response) => put(text, [response]),
+            Self::AuthCancel => put(text, ["*"]),
             Self::Mail {
                 from,
                 size,
@@ -55,28 +54,28 @@ impl Command<'_> {
                 utf8,
                 params,
             } => {
-                put(text, &["MAIL FROM:<", from.as_str(), ">"]);
+                put(text, ["MAIL FROM:<", from.as_str(), ">"]);
                 if let Some(size) = size {
-                    put(text, &[" SIZE="]);
+                    put(text, [" SIZE="]);
                     put_number(text, size);
                 }
-                put(text, &[body.as_str(), utf8.as_str()]);
+                put(text, [body.as_str(), utf8.as_str()]);
                 put_params(text, params);
             }
             Self::Rcpt(mailbox, params) => {
-                put(text, &["RCPT TO:<", mailbox.as_str(), ">"]);
+                put(text, ["RCPT TO:<", mailbox.as_str(), ">"]);
                 put_params(text, params);
             }
-            Self::Data => put(text, &["DATA"]),
+            Self::Data => put(text, ["DATA"]),
             Self::Bdat(octets, chunk) => {
-                put(text, &["BDAT "]);
+                put(text, ["BDAT "]);
                 put_number(text, octets);
-                put(text, &[chunk.as_str()]);
+                put(text, [chunk.as_str()]);
             }
-            Self::Rset => put(text, &["RSET"]),
-            Self::Quit => put(text, &["QUIT"]),
+            Self::Rset => put(text, ["RSET"]),
+            Self::Quit => put(text, ["QUIT"]),
         }
-        text.put_slice(b"\r\n");
+        text.extend_from_slice(b"\r\n");
     }
 
     /// The verb, for logs and errors.
@@ -185,14 +184,15 @@ pub(crate) fn stage_verb(stage: Stage) -> &'static str {
     }
 }
 
-fn put(text: &mut BytesMut, parts: &[&str]) {
+#[inline]
+fn put<const COUNT: usize>(text: &mut Vec<u8>, parts: [&str; COUNT]) {
     for part in parts {
-        text.put_slice(part.as_bytes());
+        text.extend_from_slice(part.as_bytes());
     }
 }
 
 /// Decimal digits, without the formatting machinery: this is on the way of every message.
-fn put_number(text: &mut BytesMut, mut number: u64) {
+fn put_number(text: &mut Vec<u8>, mut number: u64) {
     let mut digits = [b'0'; 20];
     let mut first = digits.len();
     loop {
@@ -203,14 +203,14 @@ fn put_number(text: &mut BytesMut, mut number: u64) {
             break;
         }
     }
-    text.put_slice(&digits[first..]);
+    text.extend_from_slice(&digits[first..]);
 }
 
-fn put_params(text: &mut BytesMut, params: &Params) {
+fn put_params(text: &mut Vec<u8>, params: &Params) {
     for param in params.iter() {
-        put(text, &[" ", param.keyword()]);
+        put(text, [" ", param.keyword()]);
         if let Some(value) = param.value() {
-            put(text, &["=", value]);
+            put(text, ["=", value]);
         }
     }
 }
@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn numbers_are_written_in_full() {
         for number in [0, 7, 10, 1234, u64::MAX] {
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             put_number(&mut text, number);
-            assert_eq!(text, number.to_string());
+            assert_eq!(text, number.to_string().as_bytes());
         }
     }
 }

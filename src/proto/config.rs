@@ -50,6 +50,8 @@ pub struct Config {
     /// Parameters of MAIL and RCPT whose extension the server does not list. Default: left out or
     /// refused, by each parameter's [`Weight`](crate::Weight).
     pub unadvertised: Unadvertised,
+    /// Whether each recipient's answer is an event of its own. Default: yes.
+    pub recipient_events: RecipientEvents,
     /// How long to wait for the peer at each step. Default: RFC 5321 §4.5.3.2.
     pub timeouts: Timeouts,
     /// What a peer may make the engine keep in memory, and compute.
@@ -72,6 +74,7 @@ impl Config {
             behind_message: BehindMessage::default(),
             smtputf8: SmtpUtf8::default(),
             unadvertised: Unadvertised::default(),
+            recipient_events: RecipientEvents::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
         }
@@ -315,6 +318,16 @@ pub enum Unadvertised {
     Refuse,
     /// It is sent with the parameter all the same.
     Send,
+}
+
+/// Whether [`Event::Recipient`](crate::proto::Event::Recipient) comes. Closed: it comes or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecipientEvents {
+    /// For each answer to RCPT, and with LMTP for each after the message.
+    #[default]
+    Each,
+    /// Not at all: the verdicts, which come with the last answer, say enough.
+    Off,
 }
 
 /// Limits on what a peer may make the engine keep, or do. A peer that passes one ends the session

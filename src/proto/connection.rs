@@ -9,17 +9,16 @@ use bytes::Bytes;
 
 use super::command::Command;
 use super::config::{Config, Context};
-use super::dialogue::{Dialogue, Observer};
+use super::dialogue::Observer;
 use super::event::{Event, Stats};
 use super::evidence::{Evidence, TlsProblem};
 use super::fault;
-use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
 use super::offers::Offers;
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
 use super::refusal::{Circumstances, refusal};
-use super::reply::{Class, Reply, Statuses};
+use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Credentials;
 use super::session::{Session, TlsSession, TransportError, TransportErrorKind};
 use super::transaction::{Body, Envelope, SubmitError, SubmitProblem, TransactionId};
@@ -57,7 +56,6 @@ use crate::error::{Category, Error, Party, Stage};
 pub struct Connection {
     phase: Phase,
     link: Link,
-    framing: Framing,
     progress: Progress,
     pipeline: Pipeline,
     /// Replies that had come when TLS began.
@@ -82,13 +80,11 @@ impl Connection {
     /// expects is [`Self::tls_established`], else the greeting.
     pub fn new(config: Arc<Config>, context: Context, now: Instant) -> Self {
         let progress = Progress::new(&config, &context);
-        let framing = Framing::new(config.limits);
         let mut link = Link::new(config, context.entropy);
         let handshake = Handshake::begin(&mut link, now);
         Self {
             phase: Phase::Handshake(handshake),
             link,
-            framing,
             progress,
             pipeline: Pipeline::new(),
             replies_before_tls: None,
@@ -105,8 +101,7 @@ impl Connection {
         if bytes.is_empty() || self.is_closed() {
             return;
         }
-        self.link.received(bytes.len());
-        self.framing.push(bytes);
+        self.link.received(bytes);
         self.read_replies(now);
     }
 
@@ -145,7 +140,9 @@ impl Connection {
     /// The transport has taken the first `len` octets of [`Self::transmit`].
     pub fn sent(&mut self, len: usize, now: Instant) {
         self.link.sent(len, now);
-        self.advance(now);
+        if self.pipeline.waits_for_transport() {
+            self.advance(now);
+        }
     }
 
     /// The TLS handshake is complete.
@@ -194,7 +191,9 @@ impl Connection {
             return Err(SubmitError::new(problem, envelope, Some(body)));
         }
         let id = self.pipeline.submit(envelope, body);
-        self.advance(now);
+        if self.pipeline.is_at(id) {
+            self.advance(now);
+        }
         Ok(id)
     }
 
@@ -282,6 +281,23 @@ impl Connection {
         self.pipeline.quit == Quit::No && !ending
     }
 
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub fn rest(&mut self, messages: usize) {
+        self.link.rest(messages);
+        self.pipeline.transactions.shrink_to(messages);
+    }
+
+    /// Whether [`Self::transmit`] has something to write.
+    pub fn has_unsent(&self) -> bool {
+        self.link.output.unsent() > 0
+    }
+
+    /// Whether [`Self::poll_event`] has an event.
+    pub fn has_events(&self) -> bool {
+        !self.link.events.is_empty()
+    }
+
     /// Whether a message may yet need another transaction, since one of its recipients has been put
     /// off ([`Verdict::Deferred`](crate::Verdict::Deferred)), or may be: the answers are not there.
     pub fn may_defer(&self) -> bool {
@@ -298,21 +314,19 @@ impl Connection {
     }
 
     fn read_replies(&mut self, now: Instant) {
-        while !self.is_closed() && !self.framing.is_empty() {
-            let statuses = match self.link.head() {
-                Some(Expect::Greeting) if fault::is_tls(self.framing.unfinished()) => {
+        while !self.is_closed() && !self.link.input.is_empty() {
+            let head = self.link.head();
+            let statuses = match head {
+                Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
                 }
-                Some(Expect::Handshake) => {
-                    let rest = self.framing.unfinished().to_vec();
-                    return self.injected(&rest, now);
-                }
+                Some(Expect::Handshake) => return self.injected(now),
                 Some(head) => head.statuses(),
                 None => Statuses::Read,
             };
-            match self.framing.next(statuses) {
-                Ok(Some(reply)) => {
-                    self.reply(reply, now);
+            match self.link.input.next(statuses) {
+                Ok(Some(code)) => {
+                    self.reply(head, code, now);
                     // At once, and not after the last of them: events must not depend on how
                     // replies arrive.
                     self.advance(now);
@@ -326,41 +340,39 @@ impl Connection {
         }
     }
 
-    fn reply(&mut self, reply: Reply, now: Instant) {
-        let Some(head) = self.link.head() else {
-            let reply = self.link.dialogue.mask(reply);
-            self.link.replied(&reply, now);
-            self.unasked(reply, now);
+    /// Most replies are read where they lie: only who needs more than the code makes a [`Reply`].
+    fn reply(&mut self, head: Option<Expect>, code: Code, now: Instant) {
+        self.link.replied(head, code, now);
+        let Some(head) = head else {
+            self.unasked(self.link.reply(code), now);
             return;
-        };
-        let shown = match handshake::is_challenge(&reply, head) {
-            true => Dialogue::mask_all(&reply),
-            false => self.link.dialogue.mask(reply.clone()),
-        };
-        self.link.replied(&shown, now);
-        // What a mechanism reads must reach it as it came: a short secret could well be a part of it.
-        let reply = match handshake::is_for_mechanism(&reply, head) && self.link.head_is_sent() {
-            true => reply,
-            false => shown,
         };
         // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
         if head == Expect::Quit {
             self.close(self.ending(), now);
             return;
         }
-        let refuses = self.link.head_is_begun()
-            && matches!(reply.code().class(), Class::Transient | Class::Permanent);
-        let is_due = self.link.head_is_sent() || (refuses && self.pipeline.is_counted(head));
+        let refuses = || self.link.head_is_begun() && !code.is_positive();
+        let is_due = self.link.head_is_sent() || (refuses() && self.pipeline.is_counted(head));
         if !is_due {
-            self.early(head, reply, now);
+            self.early(head, self.link.reply(code), now);
             return;
         }
         self.link.answered(now);
         match self.phase {
-            Phase::Handshake(_) => self.handshake(Input::Reply(reply), now),
+            Phase::Handshake(_) => {
+                // What a mechanism reads must reach it as it came: a short secret could well be a part
+                // of it.
+                let reply = match handshake::is_for_mechanism(code, head) {
+                    true => self.link.input.reply(code),
+                    false => self.link.reply(code),
+                };
+                self.handshake(Input::Reply(reply), now);
+            }
             Phase::Ready | Phase::Ending(_) | Phase::Closed(_) => {
-                let closing = (reply.code().number() == 421).then(|| self.refused(head, &reply));
-                let flow = self.pipeline.handle(head, reply, &mut self.link, now);
+                let closing =
+                    (code.number() == 421).then(|| self.refused(head, &self.link.reply(code)));
+                let flow = self.pipeline.handle(head, code, &mut self.link, now);
                 if self.pipeline.refuses_behind_message() {
                     self.progress.refuses_behind_message();
                 }
@@ -414,8 +426,9 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn advance(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ready) {
+        if matches!(self.phase, Phase::Ready) && !self.pipeline.waits_for_reply(&self.link) {
             self.pipeline.advance(&mut self.link, now);
         }
     }
@@ -427,7 +440,8 @@ impl Connection {
             && matches!(reply.code().class(), Class::Transient | Class::Permanent)
         {
             let error = self.refused(head, &reply);
-            self.pipeline.refused_early(id, reply, &mut self.link);
+            self.pipeline
+                .refused_early(id, reply.code(), &mut self.link);
             self.close(Err(error), now);
             return;
         }
@@ -452,17 +466,15 @@ impl Connection {
     }
 
     /// Octets in clear where TLS is due.
-    fn injected(&mut self, bytes: &[u8], now: Instant) {
-        self.link.dialogue.server_octets(bytes, now);
+    fn injected(&mut self, now: Instant) {
+        self.link.heard_noise(now);
         let error = fault::injected(&self.link);
         self.close(Err(error), now);
     }
 
     /// What has come cannot be read as replies: it is shown, and the connection closed.
     fn break_off(&mut self, error: impl FnOnce(&Link) -> Error, now: Instant) {
-        self.link
-            .dialogue
-            .server_octets(self.framing.unfinished(), now);
+        self.link.heard_noise(now);
         // Nothing depends on what answers QUIT.
         let result = match self.link.head() {
             Some(Expect::Quit) => self.ending(),
@@ -577,7 +589,6 @@ impl Connection {
             .retain(|event| !matches!(event, Event::StartTls | Event::CredentialsWanted { .. }));
         self.pipeline.close(&error, &mut self.link);
         self.link.shut();
-        self.framing.clear();
         self.link.dialogue.note(now, || "closed".to_owned());
         self.link.events.push_back(Event::Closed(result));
         self.phase = Phase::Closed(error);

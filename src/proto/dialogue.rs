@@ -5,12 +5,11 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::{memchr, memmem, memrchr};
 
 use super::command::MASK;
 use super::grammar;
-use super::reply::{Reply, Statuses, push_printable};
+use super::reply::{Reply, Statuses, push_printable, whole_lines};
 use super::sasl::Credentials;
 
 /// Sees every line of a dialogue, and what else happened to the connection.
@@ -63,22 +62,39 @@ impl Dialogue {
         }
     }
 
-    /// A line that was queued, CRLF and all.
+    /// A line that was queued, CRLF and all: shown at once.
     pub(crate) fn client(&mut self, line: &[u8], now: Instant) {
-        self.recent.push(Side::Client, line);
         if let Some(observer) = &mut self.observer {
             observer.observe(Entry::Client(&printable(line.trim_ascii_end())), now);
         }
     }
 
-    /// A reply that came.
-    pub(crate) fn server(&mut self, reply: &Reply, now: Instant) {
-        self.recent.push(Side::Server, reply.raw());
+    /// Whether anybody sees what is shown.
+    #[inline]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// The octets of a reply that came: shown at once.
+    pub(crate) fn server(&mut self, reply: &[u8], now: Instant) {
+        let masked = self.masked_reply(reply);
+        let reply = masked.as_deref().unwrap_or(reply);
         if let Some(observer) = &mut self.observer {
-            for line in reply.whole_lines() {
+            for line in whole_lines(reply) {
                 observer.observe(Entry::Server(&printable(line)), now);
             }
         }
+    }
+
+    /// Keeps what one side said, for errors: lines of several commands or replies in a row. The
+    /// server's are masked when somebody reads them.
+    pub(crate) fn record(&mut self, side: Side, lines: &[u8]) {
+        let masked = match side {
+            // What is cut could be a secret that is known no more.
+            Side::Server if lines.len() > RECORD => self.masked_reply(lines),
+            Side::Server | Side::Client => None,
+        };
+        self.recent.push(side, masked.as_deref().unwrap_or(lines));
     }
 
     /// Octets that came and are no reply.
@@ -102,24 +118,16 @@ impl Dialogue {
 
     /// The reply without the secrets that the server repeats in its text.
     pub(crate) fn mask(&self, reply: Reply) -> Reply {
-        if self.secrets.is_empty() || self.masked(reply.raw()).is_none() {
-            return reply;
+        match self.masked_reply(reply.raw()) {
+            Some(raw) => Reply::new(reply.code(), reply.statuses(), raw),
+            None => reply,
         }
-        let mut raw = BytesMut::with_capacity(reply.raw().len());
-        for line in reply.raw().split_inclusive(|&b| b == b'\n') {
-            // Neither code nor status is text, whatever the secret is.
-            let text = line.get(4..).unwrap_or_default();
-            let text = grammar::enhanced_code(text).map_or(text, |(_, rest)| rest);
-            raw.extend_from_slice(&line[..line.len() - text.len()]);
-            raw.extend_from_slice(self.masked(text).as_deref().unwrap_or(text));
-        }
-        Reply::new(reply.code(), reply.statuses(), raw.freeze())
     }
 
     /// The reply without its text: a SASL challenge.
     pub(crate) fn mask_all(reply: &Reply) -> Reply {
         let raw = format!("{} {MASK}\r\n", reply.code());
-        Reply::new(reply.code(), Statuses::Ignore, Bytes::from(raw))
+        Reply::new(reply.code(), Statuses::Ignore, raw)
     }
 
     /// A text without the secrets in it.
@@ -130,9 +138,35 @@ impl Dialogue {
         }
     }
 
-    /// The end of the dialogue, as lines.
-    pub(crate) fn recent(&self) -> String {
-        self.recent.to_text()
+    /// The end of the dialogue, as lines; last what is not recorded yet.
+    pub(crate) fn recent(&self, unrecorded: [(Side, &[u8]); 2]) -> String {
+        let mut text = String::new();
+        let unrecorded = unrecorded.map(|(side, lines)| (side, end_of(lines)));
+        for (side, lines) in self.recent.iter().chain(unrecorded) {
+            let masked = match side {
+                Side::Server => self.masked_reply(lines),
+                Side::Client => None,
+            };
+            push_lines(&mut text, side, masked.as_deref().unwrap_or(lines));
+        }
+        text
+    }
+
+    /// The octets of replies without the secrets in their text, if there are any.
+    fn masked_reply(&self, replies: &[u8]) -> Option<Vec<u8>> {
+        if self.secrets.is_empty() {
+            return None;
+        }
+        self.masked(replies)?;
+        let mut raw = Vec::with_capacity(replies.len());
+        for line in replies.split_inclusive(|&b| b == b'\n') {
+            // Neither code nor status is text, whatever the secret is.
+            let text = line.get(4..).unwrap_or_default();
+            let text = grammar::enhanced_code(text).map_or(text, |(_, rest)| rest);
+            raw.extend_from_slice(&line[..line.len() - text.len()]);
+            raw.extend_from_slice(self.masked(text).as_deref().unwrap_or(text));
+        }
+        Some(raw)
     }
 
     /// The text without its secrets, if it has any. Servers shorten what they repeat, so the
@@ -168,15 +202,16 @@ struct Recent {
     records: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
-enum Side {
+/// Who said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
     Client = b'C' as isize,
     Server = b'S' as isize,
 }
 
 impl Recent {
     fn push(&mut self, side: Side, octets: &[u8]) {
-        let octets = &octets[..octets.len().min(RECORD)];
+        let octets = end_of(octets);
         if self.records.len() + octets.len() + HEAD > RECENT {
             self.forget_half();
         }
@@ -195,21 +230,49 @@ impl Recent {
         self.records.drain(..from.min(self.records.len()));
     }
 
-    fn to_text(&self) -> String {
-        let mut text = String::with_capacity(self.records.len() * 2);
+    fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
         let mut rest = &self.records[..];
-        while let [side, high, low, after @ ..] = rest {
+        std::iter::from_fn(move || {
+            let [side, high, low, after @ ..] = rest else {
+                return None;
+            };
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             let (octets, after) = after.split_at(after.len().min(length));
-            for line in octets.trim_ascii_end().split(|&octet| octet == b'\n') {
-                // Writing to a `String` cannot fail.
-                let _ = write!(text, "{}: ", char::from(*side));
-                push_printable(&mut text, line.strip_suffix(b"\r").unwrap_or(line));
-                text.push('\n');
-            }
             rest = after;
+            let side = match side {
+                b'C' => Side::Client,
+                _ => Side::Server,
+            };
+            Some((side, octets))
+        })
+    }
+}
+
+/// What a record keeps of octets that are too many: the last whole lines, or the beginning of the
+/// last line where that alone is too long.
+fn end_of(octets: &[u8]) -> &[u8] {
+    let Some(from) = octets.len().checked_sub(RECORD) else {
+        return octets;
+    };
+    match memchr(b'\n', &octets[from..]) {
+        Some(end) if from + end + 1 < octets.len() => &octets[from + end + 1..],
+        Some(_) | None => {
+            let before = memrchr(b'\n', &octets[..octets.len() - 1]);
+            let line = &octets[before.map_or(0, |end| end + 1)..];
+            &line[..line.len().min(RECORD)]
         }
-        text
+    }
+}
+
+fn push_lines(text: &mut String, side: Side, octets: &[u8]) {
+    if octets.is_empty() {
+        return;
+    }
+    for line in octets.trim_ascii_end().split(|&octet| octet == b'\n') {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{}: ", char::from(side as u8));
+        push_printable(text, line.strip_suffix(b"\r").unwrap_or(line));
+        text.push('\n');
     }
 }
 
@@ -241,11 +304,7 @@ mod tests {
     use crate::proto::reply::Code;
 
     fn reply(raw: &'static str) -> Reply {
-        Reply::new(
-            Code::new(535).unwrap(),
-            Statuses::Read,
-            Bytes::from_static(raw.as_bytes()),
-        )
+        Reply::new(Code::new(535).unwrap(), Statuses::Read, raw.as_bytes())
     }
 
     #[test]
@@ -273,7 +332,23 @@ mod tests {
             assert!(recent.records.len() <= RECENT);
         }
         recent.push(Side::Server, b"250-a\r\n250 x\r\n");
-        let text = recent.to_text();
-        assert!(text.contains("C: NOOP 999\n") && text.ends_with("S: 250-a\nS: 250 x\n"));
+        let dialogue = Dialogue {
+            recent,
+            ..Dialogue::default()
+        };
+        let text = dialogue.recent([(Side::Client, b""), (Side::Server, b"221 bye\r\n")]);
+        assert!(text.contains("C: NOOP 999\n"));
+        assert!(text.ends_with("S: 250-a\nS: 250 x\nS: 221 bye\n"));
+    }
+
+    #[test]
+    fn of_many_lines_in_a_row_the_last_are_kept_whole() {
+        let lines = b"RCPT TO:<a@example.org>\r\n".repeat(100);
+        let kept = end_of(&lines);
+        assert!(kept.len() <= RECORD && kept.len() > RECORD - 50);
+        assert!(kept.starts_with(b"RCPT TO:<a@") && kept.ends_with(b">\r\n"));
+        let long = [b"250-x\r\n".repeat(100), vec![b'y'; 2 * RECORD]].concat();
+        assert_eq!(end_of(&long), &[b'y'; RECORD]);
+        assert_eq!(end_of(b"250 x\r\n"), b"250 x\r\n");
     }
 }

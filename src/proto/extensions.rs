@@ -49,12 +49,19 @@ use super::schedule::is_utc_time;
 #[derive(Clone, Debug, Default)]
 pub struct Extensions {
     reply: Option<Reply>,
+    limits: ServerLimits,
 }
 
 impl Extensions {
     /// The offers of an EHLO reply: its first line names the server, and offers nothing.
     pub(crate) fn new(reply: Reply) -> Self {
-        Self { reply: Some(reply) }
+        let mut extensions = Self {
+            reply: Some(reply),
+            limits: ServerLimits::default(),
+        };
+        // Asked for each message.
+        extensions.limits = ServerLimits::of(&extensions);
+        extensions
     }
 
     /// The reply that they were read from; `None` where there was none, as after HELO.
@@ -100,7 +107,7 @@ impl Extensions {
 
     /// The limits that the server states (RFC 9422).
     pub fn limits(&self) -> ServerLimits {
-        ServerLimits::of(self)
+        self.limits
     }
 
     /// The least time of delivery in seconds with which a message may be marked to be returned
@@ -174,7 +181,8 @@ mod tests {
     fn extensions(reply: &[u8]) -> Extensions {
         let mut framing = Framing::new(Limits::default());
         framing.push(reply);
-        Extensions::new(framing.next(Statuses::Ignore).unwrap().unwrap())
+        let code = framing.next(Statuses::Ignore).unwrap().unwrap();
+        Extensions::new(framing.reply(code))
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! A reply is handed out only when its last line is complete, so nothing behind this module can
 //! depend on how the octets arrived.
 
-use bytes::BytesMut;
 use memchr::memchr;
 
 use super::config::Limits;
@@ -11,14 +10,25 @@ use super::grammar::{self, ReplyLine};
 use super::reply::{Code, Reply, Statuses};
 
 /// Collects octets until they are replies.
+///
+/// The last reply stays where it came until more arrives: whoever needs its text makes a [`Reply`]
+/// of it, and most replies need no more than their code.
 #[derive(Debug)]
 pub(crate) struct Framing {
-    buffer: BytesMut,
-    /// Complete lines of an unfinished reply: octets of `buffer` before the line in work.
-    lines: usize,
-    /// Octets of `buffer` known to hold no further line end: a line that comes octet by octet is
-    /// still searched once.
+    buffer: Vec<u8>,
+    /// Where the last reply begins, its code, and whether it may have statuses.
+    last: usize,
+    last_code: Option<Code>,
+    statuses: Statuses,
+    /// Where what comes behind the last reply begins.
+    rest: usize,
+    /// Where the line in work begins.
+    line: usize,
+    /// Octets known to hold no further line end: a line that comes octet by octet is still searched
+    /// once.
     searched: usize,
+    /// Octets that the dialogue has.
+    recorded: usize,
     code: Option<Code>,
     limits: Limits,
 }
@@ -26,31 +36,50 @@ pub(crate) struct Framing {
 impl Framing {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            buffer: BytesMut::new(),
-            lines: 0,
+            buffer: Vec::new(),
+            last: 0,
+            last_code: None,
+            statuses: Statuses::Read,
+            rest: 0,
+            line: 0,
             searched: 0,
+            recorded: 0,
             code: None,
             limits,
         }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.forget();
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next complete reply.
-    pub(crate) fn next(&mut self, statuses: Statuses) -> Result<Option<Reply>, FramingError> {
+    /// Drops what came before the last reply.
+    fn forget(&mut self) {
+        let gone = self.last.min(self.recorded);
+        if gone > 0 {
+            self.buffer.drain(..gone);
+            self.last -= gone;
+            self.rest -= gone;
+            self.line -= gone;
+            self.searched -= gone;
+            self.recorded -= gone;
+        }
+    }
+
+    /// The code of the next complete reply; [`Self::reply`] is the whole of it.
+    pub(crate) fn next(&mut self, statuses: Statuses) -> Result<Option<Code>, FramingError> {
         loop {
             let Some(length) = memchr(b'\n', &self.buffer[self.searched..]) else {
                 self.searched = self.buffer.len();
                 return self.check_unfinished().map(|()| None);
             };
             let end = self.searched + length + 1;
-            let line = &self.buffer[self.lines..end];
+            let line = &self.buffer[self.line..end];
             if line.len() > self.limits.reply_line {
                 return Err(FramingError::LineTooLong);
             }
-            if end > self.limits.reply {
+            if end - self.rest > self.limits.reply {
                 return Err(FramingError::ReplyTooLong);
             }
             let Some(ReplyLine { code, last }) = grammar::reply_line(line) else {
@@ -60,39 +89,76 @@ impl Framing {
                 return Err(FramingError::CodesDiffer);
             }
             self.searched = end;
+            self.line = end;
             if last {
-                return Ok(Some(self.take(code, statuses)));
+                self.code = None;
+                (self.last_code, self.statuses) = (Some(code), statuses);
+                self.last = self.rest;
+                self.rest = end;
+                return Ok(Some(code));
             }
             self.code = Some(code);
-            self.lines = end;
+        }
+    }
+
+    /// The code of the last reply.
+    pub(crate) fn last_code(&self) -> Option<Code> {
+        self.last_code
+    }
+
+    /// The last reply, whose code this is, copied.
+    pub(crate) fn reply(&self, code: Code) -> Reply {
+        Reply::new(code, self.statuses, self.octets())
+    }
+
+    /// The octets of the last reply.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.buffer[self.last..self.rest]
+    }
+
+    /// The octets of replies that the dialogue does not have.
+    pub(crate) fn unrecorded(&self) -> &[u8] {
+        &self.buffer[self.recorded..self.rest]
+    }
+
+    /// Whether the dialogue has all replies.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded == self.rest
+    }
+
+    /// The dialogue has all replies.
+    pub(crate) fn recorded(&mut self) {
+        self.recorded = self.rest;
+    }
+
+    /// Gives back memory, but for the last reply and so many octets.
+    pub(crate) fn rest(&mut self, keep: usize) {
+        if self.buffer.capacity() > keep {
+            self.forget();
+            self.buffer.shrink_to(keep);
         }
     }
 
     /// Whether no octet is left over.
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.rest == self.buffer.len()
     }
 
     /// What is there of an unfinished reply.
     pub(crate) fn unfinished(&self) -> &[u8] {
-        &self.buffer
+        &self.buffer[self.rest..]
     }
 
-    /// Drops what is there: the connection is over.
+    /// Drops what is there of an unfinished reply: the connection is over.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.limits);
-    }
-
-    fn take(&mut self, code: Code, statuses: Statuses) -> Reply {
-        let raw = self.buffer.split_to(self.searched).freeze();
-        (self.lines, self.searched, self.code) = (0, 0, None);
-        Reply::new(code, statuses, raw)
+        self.buffer.truncate(self.rest);
+        (self.line, self.searched, self.code) = (self.rest, self.rest, None);
     }
 
     fn check_unfinished(&self) -> Result<(), FramingError> {
-        if self.buffer.len() - self.lines >= self.limits.reply_line {
+        if self.buffer.len() - self.line >= self.limits.reply_line {
             Err(FramingError::LineTooLong)
-        } else if self.buffer.len() >= self.limits.reply {
+        } else if self.buffer.len() - self.rest >= self.limits.reply {
             Err(FramingError::ReplyTooLong)
         } else {
             Ok(())
@@ -123,8 +189,8 @@ mod tests {
         let mut replies = Vec::new();
         for piece in input.chunks(step) {
             framing.push(piece);
-            while let Some(reply) = framing.next(Statuses::Read)? {
-                replies.push(reply.to_string());
+            while let Some(code) = framing.next(Statuses::Read)? {
+                replies.push(framing.reply(code).to_string());
             }
         }
         Ok(replies)

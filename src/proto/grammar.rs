@@ -4,7 +4,7 @@
 use nom::branch::alt;
 use nom::bytes::complete::{take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, one_of};
-use nom::combinator::{all_consuming, map_opt, recognize};
+use nom::combinator::{all_consuming, recognize};
 use nom::multi::{many0_count, separated_list1};
 use nom::sequence::{delimited, pair, preceded};
 use nom::{IResult, Parser};
@@ -31,19 +31,15 @@ pub(crate) struct ReplyLine {
 /// Any second and third digit is taken (the first decides), any octet in the text, and a line end
 /// without its CR: none of these can be mistaken for something else.
 pub(crate) fn reply_line(line: &[u8]) -> Option<ReplyLine> {
-    let (rest, code) = reply_code(line).ok()?;
+    let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else {
+        return None;
+    };
+    let code = Code::new(decimal(&[*a, *b, *c]))?;
     match rest {
         [b' ', ..] | [b'\n'] | [b'\r', b'\n'] => Some(ReplyLine { code, last: true }),
         [b'-', ..] => Some(ReplyLine { code, last: false }),
         _ => None,
     }
-}
-
-fn reply_code(line: &[u8]) -> Parsed<'_, Code> {
-    map_opt(take_while_m_n(3, 3, |b: u8| b.is_ascii_digit()), |digits| {
-        Code::new(decimal(digits))
-    })
-    .parse(line)
 }
 
 /// An enhanced status code at the start of a reply's text, and what follows it.

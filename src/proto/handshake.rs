@@ -20,7 +20,7 @@ use super::extensions::Extensions;
 use super::fault;
 use super::link::{Expect, Link};
 use super::refusal::{Channel, Circumstances, LoginState, refusal};
-use super::reply::{Class, Reply};
+use super::reply::{Class, Code, Reply};
 use super::sasl::Credentials;
 use super::session::{Facts, Session, TlsSession};
 use crate::error::{Category, Error, Party, Stage};
@@ -61,7 +61,7 @@ pub(crate) enum Step {
 /// What becomes of the session's facts on the way.
 pub(crate) struct Progress {
     pub(crate) session: Option<Session>,
-    pub(crate) tls: Option<TlsSession>,
+    pub(crate) tls: Option<Arc<TlsSession>>,
     hello: Domain,
 }
 
@@ -174,7 +174,8 @@ fn began_tls(tls: TlsSession, link: &mut Link, progress: &mut Progress, now: Ins
     link.answered(now);
     link.dialogue
         .note(now, || format!("{} {}", tls.version, tls.cipher));
-    progress.tls = Some(tls.clone());
+    let tls = Arc::new(tls);
+    progress.tls = Some(Arc::clone(&tls));
     progress.change(|facts| facts.tls = Some(tls));
 }
 
@@ -319,7 +320,7 @@ fn begin_login(link: &mut Link, progress: &Progress, now: Instant) -> Step {
         Login::Nobody | Login::Ask => None,
     };
     let extensions = progress.extensions();
-    let tls = progress.tls.as_ref();
+    let tls = progress.tls.as_deref();
     let selection = match Selection::new(&link.config, &extensions, tls, credentials) {
         Ok(selection) => selection,
         Err(problem) => return Step::Fail(problem.into_error(link)),
@@ -389,14 +390,9 @@ fn refused_login(log_in: Refused, reply: Reply, link: &mut Link, progress: &Prog
     }
 }
 
-/// Whether a reply is a SASL challenge, which is nobody else's business.
-pub(crate) fn is_challenge(reply: &Reply, head: Expect) -> bool {
-    head == Expect::Auth && reply.code().class() == Class::Intermediate
-}
-
 /// Whether the SASL mechanism reads what the reply says.
-pub(crate) fn is_for_mechanism(reply: &Reply, head: Expect) -> bool {
-    head == Expect::Auth && matches!(reply.code().number(), 235 | 334)
+pub(crate) fn is_for_mechanism(code: Code, head: Expect) -> bool {
+    head == Expect::Auth && matches!(code.number(), 235 | 334)
 }
 
 /// The handshake ends by a refusal: with QUIT, unless the server is closing already.

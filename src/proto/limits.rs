@@ -116,8 +116,8 @@ mod tests {
     fn limits(line: &str) -> [Option<u32>; 3] {
         let mut framing = Framing::new(Limits::default());
         framing.push(format!("250-a\r\n250 {line}\r\n").as_bytes());
-        let reply = framing.next(Statuses::Ignore).unwrap().unwrap();
-        let limits = ServerLimits::of(&Extensions::new(reply));
+        let code = framing.next(Statuses::Ignore).unwrap().unwrap();
+        let limits = ServerLimits::of(&Extensions::new(framing.reply(code)));
         [limits.mails, limits.recipients, limits.recipient_domains]
             .map(|limit| limit.map(NonZeroU32::get))
     }

@@ -5,14 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::command::{COMMAND_LINE, Chunk, Command};
-use super::config::Config;
-use super::dialogue::Dialogue;
+use super::config::{Config, RecipientEvents};
+use super::dialogue::{Dialogue, Side};
 use super::event::{Event, Stats};
+use super::framing::Framing;
 use super::output::Output;
-use super::reply::{Code, Reply, Statuses};
+use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Nonces;
 use super::transaction::TransactionId;
 use crate::error::{Category, Error, Party, Progress, Stage};
@@ -20,11 +19,14 @@ use crate::error::{Category, Error, Party, Progress, Stage};
 /// The shared parts of a connection.
 pub(crate) struct Link {
     pub(crate) config: Arc<Config>,
+    pub(crate) input: Framing,
     pub(crate) output: Output,
     pub(crate) dialogue: Dialogue,
     pub(crate) events: VecDeque<Event>,
     pub(crate) nonces: Nonces,
     expected: VecDeque<Expected>,
+    /// Expected replies to whole messages.
+    bodies: usize,
     /// Octets of commands that wait for their reply.
     unanswered: usize,
     /// Octets of content behind BDAT LAST that wait for their reply.
@@ -38,7 +40,10 @@ pub(crate) struct Link {
     replies: u64,
     received: u64,
     last_command: Option<&'static str>,
-    last_reply: LastReply,
+    /// Whether the text of the last reply may be seen.
+    text: Text,
+    /// Octets of commands at the output's end that the dialogue does not have.
+    unrecorded: usize,
     /// Stream offset at which the last message began.
     body_start: u64,
     /// When the last reply came.
@@ -47,11 +52,13 @@ pub(crate) struct Link {
     answered_end: u64,
 }
 
-/// The last reply, copied: a share of it would keep the receive buffer from being reused.
-#[derive(Default)]
-struct LastReply {
-    head: Option<(Code, Statuses)>,
-    raw: Vec<u8>,
+/// Whether the text of a reply may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// But for the secrets in it.
+    Shown,
+    /// A SASL challenge is nobody's business.
+    Hidden,
 }
 
 /// A reply that is due, and the stream offset by which its command is complete.
@@ -64,17 +71,6 @@ pub(crate) struct Expected {
     length: usize,
     /// Octets of content that count against the window of overlapping messages.
     content: u64,
-}
-
-impl LastReply {
-    fn to_reply(&self) -> Option<Reply> {
-        let (code, statuses) = self.head?;
-        Some(Reply::new(
-            code,
-            statuses,
-            Bytes::copy_from_slice(&self.raw),
-        ))
-    }
 }
 
 /// What a reply will answer.
@@ -115,6 +111,11 @@ impl Expect {
         }
     }
 
+    /// Whether it answers a whole message.
+    fn is_body(self) -> bool {
+        matches!(self, Self::Body(_))
+    }
+
     pub(crate) fn stage(self) -> Stage {
         match self {
             Self::Greeting => Stage::Greeting,
@@ -141,12 +142,14 @@ enum Turn {
 impl Link {
     pub(crate) fn new(config: Arc<Config>, entropy: [u8; 32]) -> Self {
         Self {
+            input: Framing::new(config.limits),
             config,
             output: Output::default(),
             dialogue: Dialogue::default(),
             events: VecDeque::new(),
             nonces: Nonces::new(entropy),
             expected: VecDeque::new(),
+            bodies: 0,
             unanswered: 0,
             overlapped: 0,
             waiting_since: None,
@@ -156,7 +159,8 @@ impl Link {
             replies: 0,
             received: 0,
             last_command: None,
-            last_reply: LastReply::default(),
+            text: Text::Shown,
+            unrecorded: 0,
             body_start: 0,
             heard_at: None,
             answered_end: 0,
@@ -165,13 +169,7 @@ impl Link {
 
     /// Queues a command and the expectation of its reply.
     pub(crate) fn command(&mut self, command: Command<'_>, expect: Expect, now: Instant) {
-        self.last_command = Some(command.verb());
-        let line = self.output.write(|text| command.encode(text));
-        let length = line.len();
-        match command.masked() {
-            None => self.dialogue.client(line, now),
-            Some(masked) => self.dialogue.client(masked.as_bytes(), now),
-        }
+        let length = self.say(command, now);
         self.expected.push_back(Expected {
             what: expect,
             start: self.output.queued_total(),
@@ -197,9 +195,27 @@ impl Link {
 
     /// Queues a command whose reply is not due before the content behind it is sent.
     pub(crate) fn announce(&mut self, command: Command<'_>, now: Instant) {
+        self.say(command, now);
+        self.record_commands();
+    }
+
+    /// Queues a command's line. Returns its length.
+    #[inline]
+    fn say(&mut self, command: Command<'_>, now: Instant) -> usize {
+        self.record_replies();
         self.last_command = Some(command.verb());
+        if let Some(masked) = command.masked() {
+            self.record_commands();
+            self.dialogue.record(Side::Client, masked.as_bytes());
+            self.dialogue.client(masked.as_bytes(), now);
+            return self.output.write(|text| command.encode(text)).len();
+        }
         let line = self.output.write(|text| command.encode(text));
-        self.dialogue.client(line, now);
+        self.unrecorded += line.len();
+        if self.dialogue.is_observed() {
+            self.dialogue.client(line, now);
+        }
+        line.len()
     }
 
     /// Queues a chunk and the expectation of its reply.
@@ -215,6 +231,7 @@ impl Link {
         self.dialogue
             .note(now, || format!("{octets} octets of message"));
         let end = self.output.queued_total();
+        self.bodies += usize::from(expect.is_body());
         self.expected.push_back(Expected {
             what: expect,
             start,
@@ -228,6 +245,7 @@ impl Link {
     /// Expects the reply to a message whose end is not queued yet.
     pub(crate) fn expect_body(&mut self, id: TransactionId) {
         self.body_start = self.output.queued_total();
+        self.bodies += 1;
         self.expected.push_back(Expected {
             what: Expect::Body(id),
             start: self.body_start,
@@ -239,8 +257,10 @@ impl Link {
 
     /// Queues a message that is nothing but its end.
     pub(crate) fn lone_dot(&mut self, id: TransactionId, now: Instant) {
+        self.record_replies();
         self.expect_body(id);
         let line = self.output.write(|text| text.extend_from_slice(b".\r\n"));
+        self.dialogue.record(Side::Client, line);
         self.dialogue.client(line, now);
         self.body_queued(id, 0, now);
     }
@@ -274,6 +294,7 @@ impl Link {
         if len == 0 {
             return;
         }
+        self.record_commands();
         self.output.sent(len);
         self.writing_since = (self.output.unsent() > 0).then_some(now);
         if self.turn == Turn::Server {
@@ -286,24 +307,103 @@ impl Link {
     }
 
     /// Octets came in.
-    pub(crate) fn received(&mut self, len: usize) {
-        self.received += len as u64;
+    pub(crate) fn received(&mut self, octets: &[u8]) {
+        self.record_replies();
+        self.received += octets.len() as u64;
+        self.input.push(octets);
     }
 
     /// A complete reply came: takes note of it.
-    pub(crate) fn replied(&mut self, reply: &Reply, now: Instant) {
+    pub(crate) fn replied(&mut self, head: Option<Expect>, code: Code, now: Instant) {
+        self.record_commands();
         self.turn = Turn::Server;
         self.heard_at = Some(now);
         self.replies += 1;
-        self.dialogue.server(reply, now);
-        self.last_reply.head = Some((reply.code(), reply.statuses()));
-        self.last_reply.raw.clear();
-        self.last_reply.raw.extend_from_slice(reply.raw());
+        if matches!(head, Some(Expect::Auth)) && code.class() == Class::Intermediate {
+            self.hide_challenge(code, now);
+            return;
+        }
+        self.text = Text::Shown;
+        if self.dialogue.is_observed() {
+            self.dialogue.server(self.input.octets(), now);
+        }
+    }
+
+    /// A challenge came: the dialogue has no more than its code.
+    fn hide_challenge(&mut self, code: Code, now: Instant) {
+        self.text = Text::Hidden;
+        let before = self.input.unrecorded().len() - self.input.octets().len();
+        let before = &self.input.unrecorded()[..before];
+        let shown = self.reply(code);
+        self.dialogue.record(Side::Server, before);
+        self.dialogue.record(Side::Server, shown.raw());
+        self.dialogue.server(shown.raw(), now);
+        self.input.recorded();
+    }
+
+    /// The last reply, whose code this is, as the rest of the engine may see it.
+    pub(crate) fn reply(&self, code: Code) -> Reply {
+        let reply = self.input.reply(code);
+        match self.text {
+            Text::Shown => self.dialogue.mask(reply),
+            Text::Hidden => Dialogue::mask_all(&reply),
+        }
+    }
+
+    /// One recipient's answer came, for whoever wants to know each.
+    pub(crate) fn tell_recipient(
+        &mut self,
+        id: TransactionId,
+        index: usize,
+        (stage, code): (Stage, Code),
+    ) {
+        match self.config.recipient_events {
+            RecipientEvents::Each => self.events.push_back(Event::Recipient {
+                id,
+                index,
+                stage,
+                reply: self.reply(code),
+            }),
+            RecipientEvents::Off => {}
+        }
+    }
+
+    /// Octets came that are no reply.
+    pub(crate) fn heard_noise(&mut self, now: Instant) {
+        self.record_commands();
+        self.record_replies();
+        self.dialogue.server_octets(self.input.unfinished(), now);
+    }
+
+    #[inline]
+    fn record_commands(&mut self) {
+        if self.unrecorded > 0 {
+            let lines = self.output.last(self.unrecorded);
+            self.dialogue.record(Side::Client, lines);
+            self.unrecorded = 0;
+        }
+    }
+
+    #[inline]
+    fn record_replies(&mut self) {
+        if !self.input.is_recorded() {
+            self.dialogue.record(Side::Server, self.input.unrecorded());
+            self.input.recorded();
+        }
     }
 
     /// The peer finished a TLS handshake: whatever comes next is a new flight.
     pub(crate) fn handshake_done(&mut self) {
         self.turn = Turn::Server;
+    }
+
+    /// Gives back memory that an idle connection does without, but for what so many short messages
+    /// need.
+    pub(crate) fn rest(&mut self, messages: usize) {
+        self.expected.shrink_to(messages * COMMANDS);
+        self.events.shrink_to(messages * COMMANDS);
+        self.output.rest(messages, messages * COMMANDS * LINE);
+        self.input.rest(messages * COMMANDS * LINE);
     }
 
     /// What the next reply answers.
@@ -332,6 +432,7 @@ impl Link {
         if let Some(expected) = self.expected.pop_front() {
             self.unanswered -= expected.length;
             self.overlapped -= expected.content;
+            self.bodies -= usize::from(expected.what.is_body());
             self.answered_end = expected.end;
             self.waiting_since = None;
             self.start_waiting(now);
@@ -342,6 +443,7 @@ impl Link {
     /// before the message was sent, this one is not due before it is.
     pub(crate) fn expect_again(&mut self, id: TransactionId, now: Instant) {
         let what = Expect::Body(id);
+        self.bodies += 1;
         self.expected.push_front(Expected {
             what,
             start: 0,
@@ -366,9 +468,7 @@ impl Link {
 
     /// Whether a message is on its way or unanswered.
     pub(crate) fn expects_body(&self) -> bool {
-        self.expected
-            .iter()
-            .any(|expected| matches!(expected.what, Expect::Body(_)))
+        self.bodies > 0
     }
 
     /// Whether the reply to this message is due: it is sent to its end.
@@ -432,11 +532,14 @@ impl Link {
     pub(crate) fn progress(&self) -> Progress {
         Progress {
             last_command: self.last_command,
-            last_reply: self.last_reply.to_reply(),
+            last_reply: self.input.last_code().map(|code| self.reply(code)),
             greeting: None,
             offers: None,
             bytes_sent: self.output.sent_total(),
-            transcript: self.dialogue.recent(),
+            transcript: self.dialogue.recent([
+                (Side::Client, self.output.last(self.unrecorded)),
+                (Side::Server, self.input.unrecorded()),
+            ]),
         }
     }
 
@@ -452,8 +555,11 @@ impl Link {
 
     /// Nothing is written or waited for any more.
     pub(crate) fn shut(&mut self) {
+        self.record_commands();
         self.output.clear();
+        self.input.clear();
         self.expected.clear();
+        self.bodies = 0;
         self.unanswered = 0;
         self.overlapped = 0;
         self.waiting_since = None;
@@ -475,6 +581,12 @@ impl Link {
 pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
     "AUTH ".len() + mechanism.len() + 1 + response.len() + 2 <= COMMAND_LINE
 }
+
+/// Commands of an ordinary transaction, and replies to it.
+const COMMANDS: usize = 4;
+
+/// Octets of an ordinary command or reply.
+const LINE: usize = 64;
 
 /// Octets of commands that may wait for their replies: enough for any group in use, and no more than
 /// what a peer's receive buffer holds.

@@ -92,6 +92,7 @@ pub mod rules {}
 pub(crate) mod sasl;
 pub(crate) mod schedule;
 pub(crate) mod session;
+mod settling;
 mod status;
 mod stream;
 pub(crate) mod timer;
@@ -100,7 +101,7 @@ pub(crate) mod transaction;
 pub use body::{ContentFacts, Scanner};
 pub use config::{
     BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, Pipelining,
-    PlaintextAuth, Protocol, SmtpUtf8, Unadvertised,
+    PlaintextAuth, Protocol, RecipientEvents, SmtpUtf8, Unadvertised,
 };
 pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};

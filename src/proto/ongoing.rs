@@ -14,7 +14,7 @@ use super::notice::Notice;
 use super::offers::Way;
 use super::pipeline::Flow;
 use super::preflight::{self, Effect, Judgement, Shortfall};
-use super::reply::{Class, Reply};
+use super::reply::{Class, Code, Reply};
 use super::stream::StreamState;
 use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -55,7 +55,8 @@ pub(super) enum Step {
     Commit,
     AwaitData,
     Whole(ContentCursor),
-    Streamed(StreamState),
+    /// Boxed, so that the many whole ones do not pay for it.
+    Streamed(Box<StreamState>),
     /// It will begin again once its last reply is there.
     Restarting,
     Ended,
@@ -99,24 +100,29 @@ pub(super) enum Opened {
 }
 
 impl Transaction {
-    /// RCPT for the next recipient that still needs one.
-    pub(super) fn recipient(&mut self, index: usize, link: &mut Link, now: Instant) -> Step {
-        let waiting = self
-            .slots
-            .iter()
-            .skip(index)
-            .position(|slot| matches!(slot, Slot::Waiting));
-        let Some(index) = waiting.map(|ahead| index + ahead) else {
-            return Step::Commit;
-        };
-        let Some(recipient) = self.envelope.recipients().get(index) else {
-            return Step::Commit;
-        };
-        let command = Command::Rcpt(recipient.mailbox(), recipient.params());
-        link.command(command, Expect::Rcpt(self.id, index), now);
-        self.outstanding += 1;
-        self.unanswered += 1;
-        Step::Recipients(index + 1)
+    /// RCPT for the recipients from this place on that still need one: for one of them, and for the
+    /// others as long as there may be more.
+    pub(super) fn recipients(
+        &mut self,
+        from: usize,
+        may_speak: impl Fn(&Link) -> bool,
+        link: &mut Link,
+        now: Instant,
+    ) -> Step {
+        for index in from..self.slots.len() {
+            let recipient = match (&self.slots[index], self.envelope.recipients().get(index)) {
+                (Slot::Waiting, Some(recipient)) => recipient,
+                (Slot::Waiting | Slot::Taken | Slot::Decided(_), _) => continue,
+            };
+            let command = Command::Rcpt(recipient.mailbox(), recipient.params());
+            link.command(command, Expect::Rcpt(self.id, index), now);
+            self.outstanding += 1;
+            self.unanswered += 1;
+            if !may_speak(link) {
+                return Step::Recipients(index + 1);
+            }
+        }
+        Step::Commit
     }
 
     /// Does what the lack of something means for this message, and counts the recipients that are
@@ -153,6 +159,10 @@ impl Transaction {
         if judgement.params.utf8 == Utf8Param::Absent && !self.envelope.is_ascii() {
             self.envelope.use_a_labels();
         }
+        if limits.recipient_domains.is_none() {
+            let left = self.slots.iter();
+            return Ok(left.filter(|slot| matches!(slot, Slot::Waiting)).count());
+        }
         let mut left = 0;
         for place in 0..self.slots.len() {
             if !matches!(self.slots[place], Slot::Waiting) {
@@ -177,21 +187,13 @@ impl Transaction {
 
     /// Takes a parameter out of the envelope, and says so: of many recipients' at the first one.
     fn drop_param(&mut self, keyword: &str, recipient: Option<usize>, link: &mut Link) {
-        let params = match recipient {
-            None => Some(self.envelope.params_mut()),
-            Some(place) => self.envelope.recipient_params_mut(place),
-        };
-        let Some(params) = params else {
-            return;
-        };
-        let Some(param) = params.get(keyword) else {
+        let Some(param) = self.envelope.remove_param(keyword, recipient) else {
             return;
         };
         let notice = Notice::LeftOut {
             keyword: param.keyword().to_owned(),
             extension: param.extension().to_owned(),
         };
-        params.remove(keyword);
         self.notice(notice, link);
     }
 
@@ -293,7 +295,7 @@ impl Transaction {
         match &self.work {
             Work::Send(Body::Whole(content)) => Step::Whole(ContentCursor::new(content, transfer)),
             Work::Send(Body::Streamed(streamed)) => {
-                Step::Streamed(StreamState::new(streamed, transfer))
+                Step::Streamed(Box::new(StreamState::new(streamed, transfer)))
             }
             Work::Probe => Step::Ended,
         }
@@ -354,10 +356,10 @@ impl Transaction {
     }
 
     /// MAIL was accepted: for a probe without recipients that is the verdict.
-    pub(super) fn sender_accepted(&mut self, reply: &Reply) {
+    pub(super) fn sender_accepted(&mut self, code: Code, link: &Link) {
         self.was_opened();
         if self.envelope.recipients().is_empty() {
-            self.accept(reply);
+            self.accept(&link.reply(code));
         }
     }
 
@@ -369,7 +371,7 @@ impl Transaction {
     }
 
     /// One recipient's reply after the message (RFC 2033 §4.2): they come in the order of RCPT.
-    pub(super) fn answer_next(&mut self, reply: Reply, link: &mut Link) {
+    pub(super) fn answer_next(&mut self, code: Code, link: &mut Link) {
         if !matches!(self.fate, Fate::Open) {
             return;
         }
@@ -377,19 +379,15 @@ impl Transaction {
         let Some(index) = self.slots.iter().position(taken) else {
             return;
         };
-        self.slots[index] = Slot::Decided(match reply.code().class() {
-            Class::Completed | Class::Intermediate => Verdict::Accepted(reply.clone()),
+        let reply = link.reply(code);
+        self.slots[index] = Slot::Decided(match code.class() {
+            Class::Completed | Class::Intermediate => Verdict::Accepted(reply),
             Class::Transient | Class::Permanent => Verdict::Refused {
                 stage: Stage::Body,
-                reply: reply.clone(),
+                reply,
             },
         });
-        link.events.push_back(Event::Recipient {
-            id: self.id,
-            index,
-            stage: Stage::Body,
-            reply,
-        });
+        link.tell_recipient(self.id, index, (Stage::Body, code));
     }
 
     /// Whether somebody has the message.

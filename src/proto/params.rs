@@ -79,10 +79,10 @@ impl Params {
         });
     }
 
-    /// Without the parameter of this keyword.
-    pub(crate) fn remove(&mut self, keyword: &str) {
-        self.0
-            .retain(|param| !param.keyword.eq_ignore_ascii_case(keyword));
+    /// Takes out the parameter of this keyword.
+    pub(crate) fn remove(&mut self, keyword: &str) -> Option<Param> {
+        let place = self.0.iter().position(|param| param.is(keyword))?;
+        Some(self.0.remove(place))
     }
 
     /// The parameter of this keyword, in any case.

@@ -20,17 +20,17 @@ use super::link::{Expect, Link};
 use super::offers::{Offers, Way};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
 use super::preflight;
-use super::reply::Reply;
+use super::reply::Code;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
 use crate::error::{Error, Stage};
 
 /// The transactions of a connection, oldest first.
 pub(crate) struct Pipeline {
-    pub(super) transactions: VecDeque<Transaction>,
-    next_id: u64,
+    pub(crate) transactions: VecDeque<Transaction>,
+    pub(super) next_id: u64,
     /// The transaction that the sender is at.
-    cursor: u64,
+    pub(super) cursor: u64,
     pub(super) offers: Offers,
     /// What this session has used up of the server's limits.
     used: Used,
@@ -43,6 +43,16 @@ pub(crate) struct Pipeline {
     /// Whether the server holds an open transaction that nothing will complete.
     pub(super) leftover: Leftover,
     pub(crate) quit: Quit,
+    pub(super) held: Held,
+}
+
+/// What the sender waits for before it can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// A reply, or something to do: it is no use to ask again before.
+    ByOthers,
+    /// Perhaps for the transport to take more.
+    ByTransport,
 }
 
 /// Whether the server will take mail in this session at all.
@@ -110,6 +120,7 @@ impl Pipeline {
             restarting: 0,
             leftover: Leftover::Nothing,
             quit: Quit::No,
+            held: Held::ByOthers,
         }
     }
 
@@ -166,9 +177,44 @@ impl Pipeline {
         self.behind == BehindMessage::Wait
     }
 
+    /// Whether nothing can be queued before a reply has come.
+    #[inline]
+    pub(crate) fn waits_for_reply(&self, link: &Link) -> bool {
+        self.current()
+            .is_some_and(|transaction| match transaction.step {
+                Step::Begin => self.must_wait_to_begin(transaction, link),
+                Step::AwaitData | Step::Restarting => true,
+                Step::Recipients(_)
+                | Step::Commit
+                | Step::Whole(_)
+                | Step::Streamed(_)
+                | Step::Ended => false,
+            })
+    }
+
     /// Queues all that may be queued now.
+    #[inline(never)]
     pub(crate) fn advance(&mut self, link: &mut Link, now: Instant) {
-        while self.may_speak(link) && self.advance_once(link, now) == Sender::Spoke {}
+        self.held = loop {
+            if !self.may_speak(link) {
+                break Held::ByTransport;
+            }
+            match self.advance_once(link, now) {
+                Sender::Spoke => {}
+                Sender::Waits => break Held::ByOthers,
+                Sender::WaitsForTransport => break Held::ByTransport,
+            }
+        };
+    }
+
+    /// Whether it can change anything that the transport took something.
+    pub(crate) fn waits_for_transport(&self) -> bool {
+        self.held == Held::ByTransport
+    }
+
+    /// Whether the sender is at this transaction.
+    pub(crate) fn is_at(&self, id: TransactionId) -> bool {
+        self.cursor == id.0
     }
 
     /// The state of the streamed body that the server waits for.
@@ -244,14 +290,14 @@ impl Pipeline {
 
     /// The server refuses a message that is still on its way. Its verdict is final; the connection
     /// is not worth keeping, since the rest of the message would have to be sent first.
-    pub(crate) fn refused_early(&mut self, id: TransactionId, reply: Reply, link: &mut Link) {
+    pub(crate) fn refused_early(&mut self, id: TransactionId, code: Code, link: &mut Link) {
         let Some(transaction) = find(&mut self.transactions, id.0) else {
             return;
         };
         match self.offers.protocol {
-            Protocol::Smtp => transaction.refuse(Stage::Body, &reply),
+            Protocol::Smtp => transaction.refuse(Stage::Body, &link.reply(code)),
             // It speaks for one recipient: nothing was sent to the others.
-            Protocol::Lmtp => transaction.answer_next(reply, link),
+            Protocol::Lmtp => transaction.answer_next(code, link),
         }
     }
 
@@ -314,27 +360,10 @@ impl Pipeline {
         }
     }
 
-    /// The connection is over: every transaction gets its verdicts, and its event.
-    pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
-        let doubt = fault::in_doubt(error);
-        while let Some(mut transaction) = self.transactions.pop_front() {
-            // Only what the sender is done with can be sent: the queue is not searched for the rest.
-            let is_done = matches!(transaction.step, Step::Ended) && transaction.may_be_taken();
-            let sent = is_done && link.body_is_sent(transaction.id);
-            transaction.close(sent.then_some(&doubt), error);
-            transaction.finish(link);
-        }
-        self.cursor = self.next_id;
-    }
-
     fn may_speak(&self, link: &Link) -> bool {
-        match self.offers.pipelining {
-            Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
-                link.has_window()
-            }
-            // A body is the one thing that is sent while its reply is awaited.
-            Pipelining::Off => link.is_idle() || self.is_in_body(),
-        }
+        // A body is the one thing that is sent while its reply is awaited.
+        may_command(self.offers.pipelining, link)
+            || (self.offers.pipelining == Pipelining::Off && self.is_in_body())
     }
 
     fn is_in_body(&self) -> bool {
@@ -365,15 +394,17 @@ impl Pipeline {
         match &mut transaction.step {
             Step::Begin => self.begin(link, now),
             Step::Recipients(index) => {
-                let index = *index;
-                transaction.step = transaction.recipient(index, link, now);
+                let from = *index;
+                let pipelining = self.offers.pipelining;
+                let may_speak = |link: &Link| may_command(pipelining, link);
+                transaction.step = transaction.recipients(from, may_speak, link, now);
                 Sender::Spoke
             }
             Step::Commit => self.commit(link, now),
             Step::Whole(cursor) => match cursor.fill(&mut link.output) {
                 Fill::More => {
                     link.began_writing(now);
-                    Sender::Waits
+                    Sender::WaitsForTransport
                 }
                 Fill::Done => {
                     let content = match (&transaction.work, transaction.way) {
@@ -467,27 +498,33 @@ impl Pipeline {
         link.command(Command::Rset, Expect::Rset, now);
     }
 
-    /// MAIL, if this session can carry the message.
-    fn begin(&mut self, link: &mut Link, now: Instant) -> Sender {
-        let may_overlap = self.may_overlap();
-        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
-            return Sender::Waits;
-        };
-        let behind_message = link.expects_body();
+    /// Whether this transaction has to wait for what is on its way.
+    #[inline]
+    fn must_wait_to_begin(&self, transaction: &Transaction, link: &Link) -> bool {
         let waits = match (&transaction.work, self.leftover) {
             (Work::Send(_), Leftover::Nothing) => {
-                self.behind == BehindMessage::Wait || !may_overlap
+                self.behind == BehindMessage::Wait || !self.may_overlap()
             }
             // A RSET that is refused could not be told from a refusal to talk behind a message.
             (Work::Probe, _) | (_, Leftover::Envelope) => true,
         };
-        if (behind_message && waits) || self.restarting > 0 {
+        (waits && link.expects_body()) || self.restarting > 0
+    }
+
+    /// MAIL, if this session can carry the message.
+    fn begin(&mut self, link: &mut Link, now: Instant) -> Sender {
+        let must_wait = |transaction| self.must_wait_to_begin(transaction, link);
+        if self.current().is_some_and(must_wait) {
             return Sender::Waits;
         }
         if self.leftover == Leftover::Envelope {
             self.reset(link, now);
             return Sender::Spoke;
         }
+        let Some(transaction) = find(&mut self.transactions, self.cursor) else {
+            return Sender::Waits;
+        };
+        let behind_message = link.expects_body();
         let body = match &transaction.work {
             Work::Send(body) => Some(body),
             Work::Probe => None,
@@ -582,55 +619,15 @@ impl Pipeline {
         transaction.step = transaction.content_step(transaction.counted());
         Sender::Spoke
     }
+}
 
-    /// Finishes what has its last reply, begins again what has to.
-    pub(crate) fn settle(&mut self, link: &mut Link) {
-        while let Some(transaction) = self.transactions.front_mut() {
-            if transaction.outstanding > 0 {
-                return;
-            }
-            if matches!(transaction.fate, Fate::Restart) {
-                return self.restart();
-            }
-            if !matches!(transaction.step, Step::Ended) {
-                return;
-            }
-            if transaction.opened == Opened::Yes {
-                self.leftover = Leftover::Envelope;
-            }
-            let Some(mut transaction) = self.transactions.pop_front() else {
-                return;
-            };
-            self.cursor = self.cursor.max(transaction.id.0 + 1);
-            transaction.give_up();
-            transaction.finish(link);
+/// Whether a command may be sent now.
+fn may_command(pipelining: Pipelining, link: &Link) -> bool {
+    match pipelining {
+        Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
+            link.has_window()
         }
-    }
-
-    /// What has to begin again does, in order: not before all that went out behind it is answered,
-    /// for the server may have taken some of that, and be in the middle of it.
-    fn restart(&mut self) {
-        let cursor = self.cursor;
-        let begun = |transaction: &&mut Transaction| transaction.id.0 <= cursor;
-        if self
-            .transactions
-            .iter_mut()
-            .take_while(begun)
-            .any(|t| t.is_under_way())
-        {
-            return;
-        }
-        for transaction in self.transactions.iter_mut().take_while(begun) {
-            if !matches!(transaction.fate, Fate::Restart) {
-                continue;
-            }
-            if transaction.opened == Opened::Yes {
-                self.leftover = Leftover::Envelope;
-            }
-            transaction.restart();
-            self.cursor = self.cursor.min(transaction.id.0);
-        }
-        self.restarting = 0;
+        Pipelining::Off => link.is_idle(),
     }
 }
 
@@ -638,7 +635,9 @@ impl Pipeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     Spoke,
+    /// For a reply, or for the caller.
     Waits,
+    WaitsForTransport,
 }
 
 pub(super) fn find(transactions: &mut VecDeque<Transaction>, id: u64) -> Option<&mut Transaction> {

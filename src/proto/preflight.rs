@@ -224,13 +224,15 @@ pub(crate) fn judge(envelope: &Envelope, body: Option<&Body>, offers: &Offers) -
     };
     judge.params(envelope.params(), None);
     judge.line(envelope.reverse_path().as_str(), envelope.params(), None);
-    for (place, recipient) in envelope.recipients().iter().enumerate() {
-        judge.params(recipient.params(), Some(place));
-        judge.line(
-            recipient.mailbox().as_str(),
-            recipient.params(),
-            Some(place),
-        );
+    if envelope.has_recipient_params() || envelope.has_long_address() {
+        for (place, recipient) in envelope.recipients().iter().enumerate() {
+            judge.params(recipient.params(), Some(place));
+            judge.line(
+                recipient.mailbox().as_str(),
+                recipient.params(),
+                Some(place),
+            );
+        }
     }
     let params = MailParams {
         size: judge.size(needs.size),
@@ -584,13 +586,16 @@ impl Judge<'_> {
             self.shortfalls
                 .push(Shortfall::new(Need::Newlines, Effect::Sent, message, hint));
         }
+        if !self.envelope.has_long_address() {
+            return;
+        }
         let sender = match self.envelope.reverse_path() {
             ReversePath::Null => None,
             ReversePath::Mailbox(mailbox) => Some(mailbox),
         };
         let recipients = self.envelope.recipients().iter().map(|one| one.mailbox());
         for mailbox in sender.into_iter().chain(recipients) {
-            if is_long(mailbox) {
+            if mailbox.is_long() {
                 let message = format!("the address {mailbox} is longer than servers must take");
                 let hint = "Use a shorter address, if the server refuses it.";
                 self.shortfalls.push(Shortfall::new(
@@ -607,11 +612,6 @@ impl Judge<'_> {
 /// Whether the address cannot be written in ASCII.
 fn is_foreign(mailbox: &Mailbox) -> bool {
     !mailbox.is_ascii() && mailbox.to_ascii().is_none()
-}
-
-/// RFC 5321 §4.5.3.1: a path has 256 octets with its brackets, a local part 64, a domain 255.
-fn is_long(mailbox: &Mailbox) -> bool {
-    mailbox.as_str().len() > 254 || mailbox.local_part().len() > 64
 }
 
 /// RFC 5321 §4.5.3.1.6, without the CRLF.

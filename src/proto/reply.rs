@@ -1,8 +1,8 @@
 //! Replies: the three-digit code, the enhanced status code, and the text (RFC 5321 §4.2, RFC 3463).
 
 use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use memchr::memchr;
 
 /// A server's complete reply, of one line or many.
@@ -13,7 +13,7 @@ use memchr::memchr;
 pub struct Reply {
     code: Code,
     statuses: Statuses,
-    raw: Bytes,
+    raw: Arc<[u8]>,
 }
 
 /// Whether enhanced status codes are looked for: the greeting and the reply to EHLO have none
@@ -26,11 +26,11 @@ pub(crate) enum Statuses {
 
 impl Reply {
     /// `raw` holds complete lines whose form and codes the framing has checked.
-    pub(crate) fn new(code: Code, statuses: Statuses, raw: Bytes) -> Self {
+    pub(crate) fn new(code: Code, statuses: Statuses, raw: impl AsRef<[u8]>) -> Self {
         Self {
             code,
             statuses,
-            raw,
+            raw: raw.as_ref().into(),
         }
     }
 
@@ -77,18 +77,12 @@ impl Reply {
 
     /// Whether the server took the command: 2yz or 3yz.
     pub fn is_positive(&self) -> bool {
-        matches!(self.code.class(), Class::Completed | Class::Intermediate)
+        self.code.is_positive()
     }
 
     /// Each line with its code, without its line end.
-    pub(crate) fn whole_lines(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &self.raw[..];
-        std::iter::from_fn(move || {
-            let end = memchr(b'\n', rest)?;
-            let line = &rest[..end];
-            rest = &rest[end + 1..];
-            Some(line.strip_suffix(b"\r").unwrap_or(line))
-        })
+    fn whole_lines(&self) -> impl Iterator<Item = &[u8]> {
+        whole_lines(&self.raw)
     }
 
     /// Whether its enhanced status codes count.
@@ -97,7 +91,7 @@ impl Reply {
     }
 
     /// The octets as they came, line ends included.
-    pub(crate) fn raw(&self) -> &Bytes {
+    pub(crate) fn raw(&self) -> &[u8] {
         &self.raw
     }
 }
@@ -138,13 +132,18 @@ impl Code {
         self.0
     }
 
+    /// Whether it is 2yz or 3yz.
+    pub(crate) fn is_positive(self) -> bool {
+        matches!(self.class(), Class::Completed | Class::Intermediate)
+    }
+
     /// What the first digit says.
     pub fn class(self) -> Class {
-        match self.0 / 100 {
-            2 => Class::Completed,
-            3 => Class::Intermediate,
-            4 => Class::Transient,
-            _ => Class::Permanent,
+        match self.0 {
+            ..300 => Class::Completed,
+            300..400 => Class::Intermediate,
+            400..500 => Class::Transient,
+            500.. => Class::Permanent,
         }
     }
 }
@@ -224,6 +223,17 @@ impl fmt::Debug for EnhancedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The complete lines of a reply's octets, without their ends.
+pub(crate) fn whole_lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        let end = memchr(b'\n', rest)?;
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// The line behind a leading `class.subject.detail`, if it has one.

@@ -16,7 +16,7 @@ pub struct Session(pub(crate) Arc<Facts>);
 pub(crate) struct Facts {
     pub(crate) greeting: Reply,
     pub(crate) extensions: Extensions,
-    pub(crate) tls: Option<TlsSession>,
+    pub(crate) tls: Option<Arc<TlsSession>>,
     pub(crate) auth: Option<MechanismName>,
     pub(crate) refuses_behind_message: bool,
 }
@@ -34,7 +34,7 @@ impl Session {
 
     /// The facts of the TLS session; `None` in clear.
     pub fn tls(&self) -> Option<&TlsSession> {
-        self.0.tls.as_ref()
+        self.0.tls.as_deref()
     }
 
     /// The SASL mechanism that logged in.

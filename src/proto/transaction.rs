@@ -1,12 +1,13 @@
 //! What a caller submits and what comes of it: envelope, body, and a verdict for each recipient.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::address::{Mailbox, ReversePath};
 use super::body::{BareNewlines, Content};
 use super::dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
 use super::notice::Notice;
-use super::params::{Params, Weight};
+use super::params::{Param, Params, Weight};
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply};
 use super::schedule::{DeliverBy, Hold, Late, Priority};
@@ -17,9 +18,39 @@ use crate::error::{Category, Error, Stage};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     reverse_path: ReversePath,
-    recipients: Vec<Recipient>,
+    recipients: Recipients,
     params: Params,
     commitment: Commitment,
+}
+
+/// Recipients, shared: an envelope that may be sent again is cloned. What is asked of them for each
+/// message is found out once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Recipients {
+    all: Arc<[Recipient]>,
+    /// Whether nothing in any RCPT needs SMTPUTF8.
+    ascii: bool,
+    /// Whether some have parameters.
+    with_params: bool,
+    /// Whether the address of one is longer than servers have to take.
+    long: bool,
+}
+
+impl Recipients {
+    fn new(all: Arc<[Recipient]>) -> Self {
+        Self {
+            ascii: all.iter().all(Recipient::is_ascii),
+            with_params: all.iter().any(|recipient| !recipient.params.is_empty()),
+            long: all.iter().any(|recipient| recipient.mailbox.is_long()),
+            all,
+        }
+    }
+
+    fn edit<T>(&mut self, edit: impl FnOnce(&mut [Recipient]) -> T) -> T {
+        let result = edit(Arc::make_mut(&mut self.all));
+        *self = Self::new(Arc::clone(&self.all));
+        result
+    }
 }
 
 impl Envelope {
@@ -30,7 +61,7 @@ impl Envelope {
     ) -> Self {
         Self {
             reverse_path: reverse_path.into(),
-            recipients: recipients.into_iter().map(Into::into).collect(),
+            recipients: Recipients::new(recipients.into_iter().map(Into::into).collect()),
             params: Params::new(),
             commitment: Commitment::Each,
         }
@@ -85,8 +116,8 @@ impl Envelope {
     #[must_use]
     pub fn with_hold(mut self, hold: Hold) -> Self {
         let (keyword, value) = hold.into_param();
-        self.params.remove("HOLDFOR");
-        self.params.remove("HOLDUNTIL");
+        let _ = self.params.remove("HOLDFOR");
+        let _ = self.params.remove("HOLDUNTIL");
         self.params.set(keyword, Some(value), Weight::Need);
         self
     }
@@ -113,7 +144,7 @@ impl Envelope {
 
     /// The recipients; verdicts come in the same order.
     pub fn recipients(&self) -> &[Recipient] {
-        &self.recipients
+        &self.recipients.all
     }
 
     /// Parameters for MAIL.
@@ -131,11 +162,11 @@ impl Envelope {
     pub fn part(&self, places: &[usize]) -> Self {
         let recipients = places
             .iter()
-            .filter_map(|&place| self.recipients.get(place).cloned())
+            .filter_map(|&place| self.recipients.all.get(place).cloned())
             .collect();
         Self {
             reverse_path: self.reverse_path.clone(),
-            recipients,
+            recipients: Recipients::new(recipients),
             params: self.params.clone(),
             commitment: self.commitment,
         }
@@ -154,7 +185,7 @@ impl Envelope {
         let places: Vec<usize> = untried.map(|(place, _)| place).collect();
         let may_be_split = match self.commitment {
             Commitment::Each => true,
-            Commitment::AllOrNothing => places.len() == self.recipients.len(),
+            Commitment::AllOrNothing => places.len() == self.recipients.all.len(),
         };
         (may_be_split && !places.is_empty()).then(|| self.part(&places))
     }
@@ -166,31 +197,51 @@ impl Envelope {
         {
             self.reverse_path = ReversePath::Mailbox(ascii);
         }
-        for recipient in &mut self.recipients {
-            if let Some(ascii) = recipient.mailbox.to_ascii() {
-                recipient.mailbox = ascii;
+        self.recipients.edit(|recipients| {
+            for recipient in recipients {
+                if let Some(ascii) = recipient.mailbox.to_ascii() {
+                    recipient.mailbox = ascii;
+                }
             }
+        });
+    }
+
+    /// Takes out a parameter: of MAIL, or of RCPT for the recipient of this place.
+    pub(crate) fn remove_param(
+        &mut self,
+        keyword: &str,
+        recipient: Option<usize>,
+    ) -> Option<Param> {
+        match recipient {
+            None => self.params.remove(keyword),
+            Some(place) => self
+                .recipients
+                .edit(|recipients| recipients.get_mut(place)?.params.remove(keyword)),
         }
     }
 
-    /// The parameters for MAIL, to change them.
-    pub(crate) fn params_mut(&mut self) -> &mut Params {
-        &mut self.params
+    /// Whether some RCPT has parameters.
+    pub(crate) fn has_recipient_params(&self) -> bool {
+        self.recipients.with_params
     }
 
-    /// The parameters for the RCPT of this place, to change them.
-    pub(crate) fn recipient_params_mut(&mut self, place: usize) -> Option<&mut Params> {
-        Some(&mut self.recipients.get_mut(place)?.params)
+    /// Whether an address is longer than servers have to take.
+    pub(crate) fn has_long_address(&self) -> bool {
+        let sender_is_long = match &self.reverse_path {
+            ReversePath::Null => false,
+            ReversePath::Mailbox(mailbox) => mailbox.is_long(),
+        };
+        sender_is_long || self.recipients.long
     }
 
     /// Whether nothing in it needs SMTPUTF8.
     pub(crate) fn is_ascii(&self) -> bool {
-        self.sender_is_ascii() && self.recipients.iter().all(Recipient::is_ascii)
+        self.sender_is_ascii() && self.recipients.ascii
     }
 
     /// Whether nothing in MAIL needs SMTPUTF8.
     pub(crate) fn sender_is_ascii(&self) -> bool {
-        self.reverse_path.as_str().is_ascii() && self.params.is_ascii()
+        self.reverse_path.is_ascii() && self.params.is_ascii()
     }
 }
 
@@ -491,6 +542,11 @@ impl Outcome {
     /// The verdicts, in envelope order.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// The verdicts alone.
+    pub fn into_verdicts(self) -> Vec<Verdict> {
+        self.verdicts
     }
 
     /// What else there is to know, as parameters that were left out.
