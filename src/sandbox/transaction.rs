@@ -73,14 +73,14 @@ impl Transaction {
         };
         let eight_bit = value("BODY").is_some_and(|body| body.eq_ignore_ascii_case("8BITMIME"));
         let mut violations = Vec::new();
-        if nature.utf8_headers && !self.is_utf8() {
+        if nature.utf8_headers > 0 && !self.is_utf8() {
             violations.push(Violation::Utf8Headers);
         }
         if !self.is_binary() {
             let broken = [
-                (nature.eight_bit && !eight_bit, Violation::EightBit),
-                (nature.nul, Violation::Nul),
-                (nature.bare_newline, Violation::BareNewline),
+                (nature.eight_bit > 0 && !eight_bit, Violation::EightBit),
+                (nature.nuls > 0, Violation::Nul),
+                (nature.bare_newlines > 0, Violation::BareNewline),
             ];
             violations.extend(
                 broken

@@ -63,10 +63,13 @@ impl fmt::Display for Violation {
 /// What a message's content is like, found as it comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nature {
-    pub(super) eight_bit: bool,
-    pub(super) utf8_headers: bool,
-    pub(super) nul: bool,
-    pub(super) bare_newline: bool,
+    /// Pieces of lines with octets above 127.
+    pub(super) eight_bit: u64,
+    /// Those of them in the header section.
+    pub(super) utf8_headers: u64,
+    /// Pieces of lines with a NUL.
+    pub(super) nuls: u64,
+    pub(super) bare_newlines: u64,
     /// Octets of the longest line, without its end.
     pub(super) longest_line: u64,
     line: u64,
@@ -97,7 +100,7 @@ impl Nature {
             self.place = Place::Line;
             match rest.strip_prefix(b"\n") {
                 Some(behind) => rest = behind,
-                None => self.bare_newline = true,
+                None => self.bare_newlines += 1,
             }
             self.end_line();
         }
@@ -110,7 +113,7 @@ impl Nature {
                     return;
                 }
                 [_, behind @ ..] => {
-                    self.bare_newline = true;
+                    self.bare_newlines += 1;
                     behind
                 }
                 [] => return,
@@ -122,17 +125,17 @@ impl Nature {
 
     /// There is no more.
     pub(super) fn finished(mut self) -> Self {
-        self.bare_newline |= self.place == Place::Cr;
+        self.bare_newlines += u64::from(self.place == Place::Cr);
         self.end_line();
         self
     }
 
     fn text(&mut self, octets: &[u8]) {
         self.line += octets.len() as u64;
-        self.nul |= memchr(0, octets).is_some();
+        self.nuls += u64::from(memchr(0, octets).is_some());
         if !octets.is_ascii() {
-            self.eight_bit = true;
-            self.utf8_headers |= self.section == Section::Headers;
+            self.eight_bit += 1;
+            self.utf8_headers += u64::from(self.section == Section::Headers);
         }
     }
 
