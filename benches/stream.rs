@@ -23,6 +23,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if matches!(options.mode, Mode::Serve) {
         return serve(&options).await;
     }
+    if matches!(options.mode, Mode::Idle) {
+        return idle(&options).await;
+    }
     let client = Client::connect(options.config()?).await?;
     let (envelope, content) = options.message();
     let before = client.stats();
@@ -31,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Mode::Queued => queued(&client, options.messages, envelope, content).await?,
         Mode::Awaited => awaited(&client, options.messages, envelope, content).await?,
         Mode::Streamed => streamed(&client, &options, envelope, content).await?,
-        Mode::Serve => {}
+        Mode::Idle | Mode::Serve => {}
     }
     let elapsed = start.elapsed().as_secs_f64();
     let after = client.stats();
@@ -45,9 +48,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
         options.messages as f64 / elapsed,
         sent as f64 / elapsed / 1e6,
     );
-    if let Some(peak) = peak_memory() {
-        println!("peak resident memory: {peak}");
+    if let Some(peak) = memory("VmHWM") {
+        println!("peak resident memory: {peak} KiB");
     }
+    Ok(())
+}
+
+/// Opens connections that have nothing to do, and tells what each takes of memory.
+async fn idle(options: &Options) -> Result<(), Box<dyn Error>> {
+    let config = options.config()?;
+    let send = |client: Client| async move {
+        let (envelope, content) = options.message();
+        client.send(envelope, content).await.into_result()?;
+        Ok::<_, ehlo::Error>(client)
+    };
+    // What all have in common is there before the count begins.
+    let first = send(Client::connect(config.clone()).await?).await?;
+    let before = memory("VmRSS").ok_or("this system does not tell")?;
+    let mut clients = Vec::with_capacity(options.connections);
+    let start = Instant::now();
+    for _ in 0..options.connections {
+        // Each has sent a message: so buffers have grown as they do.
+        clients.push(send(Client::connect(config.clone()).await?).await?);
+    }
+    let elapsed = start.elapsed().as_secs_f64();
+    let after = memory("VmRSS").ok_or("this system does not tell")?;
+    let each = (after - before) as f64 / options.connections as f64;
+    println!(
+        "{} idle connections, {each:.2} KiB of memory each; opened at {:.0} a second",
+        options.connections,
+        options.connections as f64 / elapsed,
+    );
+    drop((first, clients));
     Ok(())
 }
 
@@ -140,12 +172,14 @@ struct Options {
     size: usize,
     recipients: usize,
     dots_every: usize,
+    connections: usize,
 }
 
 enum Mode {
     Queued,
     Awaited,
     Streamed,
+    Idle,
     Serve,
 }
 
@@ -161,6 +195,7 @@ impl Options {
             size: 1024,
             recipients: 1,
             dots_every: 0,
+            connections: 1_000,
         };
         while let Some(name) = arguments.next() {
             if name == "--bench" {
@@ -181,6 +216,7 @@ impl Options {
                 "--messages" => options.messages = value.parse()?,
                 "--size" => options.size = value.parse()?,
                 "--recipients" => options.recipients = value.parse()?,
+                "--connections" => options.connections = value.parse()?,
                 "--dots-every" => options.dots_every = value.parse()?,
                 _ => return Err(format!("there is no option {name}").into()),
             }
@@ -202,7 +238,7 @@ impl Options {
         let recipients = (0..self.recipients).map(|number| mailbox(&format!("r{number}")));
         let envelope = Envelope::new(mailbox("sender"), recipients);
         let size = match self.mode {
-            Mode::Queued | Mode::Awaited => self.size,
+            Mode::Queued | Mode::Awaited | Mode::Idle => self.size,
             Mode::Streamed | Mode::Serve => BLOCK,
         };
         let lines = lines(size, self.dots_every);
@@ -244,13 +280,13 @@ fn lines(size: usize, dots_every: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The largest amount of memory that the process has had at once, as Linux tells it.
-fn peak_memory() -> Option<String> {
+/// Resident memory in KiB, as Linux tells it: what there is (`VmRSS`), or the most that there was at
+/// once (`VmHWM`).
+fn memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().to_owned())
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().split(' ').next()?.parse().ok()
 }
 
 /// Octets in a line, CRLF included.
@@ -271,7 +307,10 @@ fn mode(name: &str) -> Result<Mode, String> {
         "queued" => Ok(Mode::Queued),
         "awaited" => Ok(Mode::Awaited),
         "streamed" => Ok(Mode::Streamed),
+        "idle" => Ok(Mode::Idle),
         "serve" => Ok(Mode::Serve),
-        _ => Err(format!("--mode queued|awaited|streamed|serve, not {name}")),
+        _ => Err(format!(
+            "--mode queued|awaited|streamed|idle|serve, not {name}"
+        )),
     }
 }

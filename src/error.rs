@@ -85,6 +85,12 @@ impl Error {
         self.change(|inner| inner.source = Some(source))
     }
 
+    /// The error beneath, as it is shared.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    pub(crate) fn beneath(&self) -> Option<Arc<dyn StdError + Send + Sync>> {
+        self.0.source.clone()
+    }
+
     /// Marked as worth (or not worth) another try.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) fn with_temporary(self, temporary: bool) -> Self {
@@ -94,6 +100,14 @@ impl Error {
     /// With how far the dialogue had come.
     pub(crate) fn with_progress(self, progress: Progress) -> Self {
         self.change(|inner| inner.progress = progress)
+    }
+
+    /// With what the server has said of itself.
+    pub(crate) fn with_server(self, greeting: Reply, offers: Option<Reply>) -> Self {
+        self.change(|inner| {
+            inner.progress.greeting = Some(greeting);
+            inner.progress.offers = offers;
+        })
     }
 
     /// What kind of failure it is.
@@ -204,6 +218,11 @@ pub struct Progress {
     pub last_command: Option<&'static str>,
     /// The last complete reply, whatever it answered.
     pub last_reply: Option<Reply>,
+    /// The server's greeting, where it was a good one and the session has ended with this error.
+    pub greeting: Option<Reply>,
+    /// What the server then answered to EHLO, under the same terms: the last answer, where STARTTLS
+    /// made for two.
+    pub offers: Option<Reply>,
     /// Octets of the dialogue that the transport had taken.
     pub bytes_sent: u64,
     /// The end of the dialogue, secrets masked, at most a few KiB: lines that begin with `C: ` or

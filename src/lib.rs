@@ -27,11 +27,15 @@
 //! - To send mail: `Client`, as above.
 //!   Messages submitted by many tasks to clones of one client share its connection and its round
 //!   trips.
+//! - To connect with settings that somebody typed into a form: the `settings` module, which says all
+//!   that is wrong with them at once, and the `providers` module, which knows what mail providers want.
 //! - To drive the protocol over sockets of your own: [`proto::Connection`]. The example
 //!   `blocking.rs` does so without a runtime.
 //! - To test code that sends mail: the `sandbox` module, a server that can be told to misbehave.
 //! - Every failure is an [`Error`]: its [`Category`] and [`Stage`] are a contract, its
-//!   [`hint`](Error::hint) says what to do next.
+//!   [`hint`](Error::hint) says what to do next, its [`evidence`](Error::evidence) is what was seen.
+//!   The `diagnosis` module says more of it to people: likely causes, advice, and settings to use
+//!   instead.
 //!
 //! # Layers
 //!
@@ -64,12 +68,13 @@
 //! replies, the clocks, the events, among them a `notice` of what else is worth knowing. `params`,
 //! `dsn` and `schedule` are the parameters of MAIL and RCPT. `framing` and `grammar` turn octets into
 //! replies, `command` and `body` write octets to `output`, `refusal` and `fault` turn what went wrong
-//! into errors, `dialogue` shows it all to people, and `status` says what enhanced codes mean.
+//! into errors, `evidence` is what they know of it as data, `dialogue` shows it all to people, and
+//! `status` says what enhanced codes mean.
 //!
 //! Within `net`: `client` (the handle) and `driver` (the future) share `shared`; `rounds` makes several
 //! transactions of one message; `route` (the ways: TCP, a Unix socket, a `proxy` asked by `tunnel`) has
-//! `resolve`, `policy` (which addresses are allowed) and `connect`; `tls`, `handshake` and `verify` are
-//! TLS over a `transport`.
+//! `resolve`, `policy` (which addresses are allowed) and `connect`; `tls`, `handshake`, `verify` and
+//! `failed` (why there is no TLS) are TLS over a `transport`.
 //!
 //! What becomes of an extension that a server lists and does not have is a table in [`proto`].
 //!
@@ -144,6 +149,10 @@
 //!   the address.
 //! - **CONNECT is written here, SOCKS5 is not**: `tokio-socks` reads exactly its replies, while the
 //!   CONNECT of `hyper-util` loses what a server says at once, and an SMTP server speaks first.
+//! - **Settings are what was typed, an account is what can be used**: a field that is wrong does not
+//!   keep the others from being judged. What would work but is likely not meant is a warning; a password
+//!   in clear is a problem, as the engine would refuse it later.
+//! - **What providers want is data, with the page where it was found**; what was not found is left out.
 //! - **Words that only the engine knows are closed enums; words of registries are not**: EHLO
 //!   keywords, SASL mechanisms, parameters and enhanced status codes are kept as they come.
 //!
@@ -151,8 +160,9 @@
 //!
 //! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls), `aws-lc-rs` (its crypto
 //! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other
-//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say. Without any, the
-//! engine alone is built, with neither tokio nor rustls.
+//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say, and `diagnosis` adds
+//! `providers`, `settings`, `diagnosis` and `check`. Without any, the engine alone is built, with
+//! neither tokio nor rustls.
 
 #[cfg(feature = "diagnosis")]
 pub mod check;
@@ -181,6 +191,8 @@ pub use error::{Category, Error, Party, Progress, Stage};
 pub use net::client::{Client, Delivery};
 #[cfg(feature = "tokio")]
 pub use net::config::ClientConfig;
+#[cfg(feature = "tokio")]
+pub use net::pool::Pool;
 pub use proto::address::{AddressError, Domain, Mailbox, ReversePath};
 pub use proto::body::{BareNewlines, Content, ContentError};
 pub use proto::config::Security;

@@ -2,9 +2,12 @@
 //! What the values mean is decided where they are used.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::server::Secret;
 
 /// Sends mail over SMTP, and shows exactly what happened.
 #[derive(Parser)]
@@ -19,6 +22,9 @@ pub(crate) enum Command {
     /// Send messages to a server
     #[command(after_help = SEND_EXAMPLES)]
     Send(Box<SendArguments>),
+    /// Go through every step of a connection, and say what is wrong
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<CheckArguments>),
     /// Run a server that accepts mail, shows it, and misbehaves when told to
     #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox(Box<SandboxArguments>),
@@ -37,7 +43,37 @@ pub(crate) struct SendArguments {
     pub(crate) extensions: ExtensionArguments,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
+    /// Send several messages over up to so many connections at a time [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Server")]
+    pub(crate) connections: Option<NonZeroUsize>,
     /// Print one JSON document (one a line for several messages) instead of text
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    /// Address that is to send [default: the user name, if it is an address]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    pub(crate) from: Option<String>,
+    /// Send a test mail to this address
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    pub(crate) send_to: Option<String>,
+    /// Longest time for everything, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "30",
+        help_heading = "Check"
+    )]
+    pub(crate) deadline: String,
+    /// Find settings that work, for an address or a domain; nobody logs in, and nothing is sent
+    #[arg(long, value_name = "ADDRESS", help_heading = "Check")]
+    #[arg(conflicts_with_all = ["server", "host", "settings", "username", "password", "from", "send_to"])]
+    pub(crate) discover: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+    /// Print one JSON document instead of text
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }
@@ -62,7 +98,8 @@ pub(crate) struct EnvelopeArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Message")]
 pub(crate) struct MessageArguments {
-    /// Complete message, - for standard input; several go over one connection
+    /// Complete message, - for standard input; or a folder or an mbox of them; may be given many
+    /// times
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "text", "html", "attach"])]
     pub(crate) message: Vec<PathBuf>,
     /// Subject of a composed message
@@ -77,6 +114,9 @@ pub(crate) struct MessageArguments {
     /// File to attach; may be given many times
     #[arg(long, value_name = "FILE")]
     pub(crate) attach: Vec<PathBuf>,
+    /// The sender's name, of a settings file.
+    #[arg(skip)]
+    pub(crate) from_name: Option<String>,
     /// Make a bare CR or LF a CRLF, or refuse the message
     #[arg(long, value_name = "normalise|reject", default_value = "normalise")]
     #[arg(hide_possible_values = true)]
@@ -107,7 +147,8 @@ pub(crate) struct ExtensionArguments {
     /// Send over TLS to verified servers alone, all the way to the recipient
     #[arg(long)]
     pub(crate) require_tls: bool,
-    /// Use SMTPUTF8 where something needs it, for every message, or not at all
+    /// Use SMTPUTF8 where something needs it, for every message, or not at all. Where only the
+    /// headers of a MIME part need it, say always: they are not looked at
     #[arg(long, value_name = "auto|always|never", default_value = "auto")]
     #[arg(hide_possible_values = true)]
     pub(crate) smtputf8: SmtpUtf8Rule,
@@ -173,11 +214,15 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     #[arg(verbatim_doc_comment)]
     pub(crate) server: Option<String>,
+    /// File in TOML or JSON with the fields of a settings form: sender_email, from_name, host, port,
+    /// encryption, username, password, validate_certificate, certificate_sha256; options go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
     /// Name or address of the server
     #[arg(long)]
     pub(crate) host: Option<String>,
     /// Its port [default: by the encryption: 587, 465, 25, 25]
-    #[arg(long, requires = "host")]
+    #[arg(long)]
     pub(crate) port: Option<u16>,
     /// starttls, tls, none or opportunistic [default: tls on port 465, else starttls]
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
@@ -217,22 +262,20 @@ pub(crate) struct LoginArguments {
     /// OAUTHBEARER, XOAUTH2, EXTERNAL, PLAIN, LOGIN and CRAM-MD5
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
     pub(crate) auth: Vec<String>,
-    /// Let the password or token travel without TLS, readable on the way
+    /// Let the password travel without TLS, readable on the way (a token never does)
     #[arg(long)]
     pub(crate) allow_plaintext_auth: bool,
+    /// The password of a settings file.
+    #[arg(skip)]
+    pub(crate) password: Option<Secret>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArguments {
     /// Whether the server must prove who it is, true or false [default: true]
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    #[arg(
-        default_value_t = true,
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    pub(crate) validate_certificate: bool,
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, hide_possible_values = true)]
+    pub(crate) validate_certificate: Option<bool>,
     /// Short for --validate-certificate false
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -354,7 +397,7 @@ const TOP_EXAMPLES: &str = "\
 Try it, with nothing else installed:
   ehlo send --server sandbox:
 
-'ehlo send --help' and 'ehlo sandbox --help' show all options, with examples.";
+'ehlo send --help', 'ehlo check --help' and 'ehlo sandbox --help' show all options, with examples.";
 
 const CONFORMANCE_EXAMPLES: &str = "\
 Placeholders:
@@ -390,6 +433,9 @@ Examples:
   By an OAuth 2.0 access token, from a file that is kept fresh by something else:
     ehlo send --server smtp://jo@mail.example.org --token-file token \\
          --from jo@example.org --to ann@example.com --subject Hello --text 'It works.'
+  All messages of a folder, by four connections at a time:
+    ehlo send --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --to archive@example.com --message letters/ --connections 4
   To a server on this machine, without TLS, with the dialogue and a result for a script:
     ehlo send --host localhost --encryption none --from jo@example.org \\
          --to ann@example.com --message - --trace dialogue.txt --json < letter.eml
@@ -400,7 +446,25 @@ Exit status:
   64  wrong use of options          65  malformed address or message
   66  a file cannot be read         68  host name not found
   69  no connection                 75  failed for now, or in doubt: see the output
-  76  protocol or TLS error         77  not logged in";
+  76  protocol or TLS error         77  not logged in
+  78  a settings file cannot be used";
+
+const CHECK_EXAMPLES: &str = "\
+Nothing is sent to anybody without --send-to: the last step is MAIL, taken back by RSET.
+
+Examples:
+  See what it looks like, on the built-in server:
+    ehlo check --server sandbox:
+  An account, up to the question whether its address may send:
+    ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org
+  Settings, where only the address is known:
+    ehlo check --discover jo@example.org
+  An account and a test mail:
+    ehlo check --server smtp://jo@mail.example.org --password-env MAIL_PASSWORD \\
+         --from jo@example.org --send-to ann@example.com
+
+Exit status: 0 if every step came to a good end, else as of 'ehlo send'.";
 
 const SANDBOX_EXAMPLES: &str = "\
 Faults:
@@ -410,11 +474,16 @@ Faults:
     STEP  greeting, ehlo, starttls, handshake, auth, mail, rcpt, data, content, body, rset, quit
     #N    only the n-th time; with mail and rcpt, :ADDRESS only for that address
   split, refuse-behind-body, close-pipelined,
-  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations
+  scram-wrong-signature, scram-no-signature, scram-wrong-nonce, scram-few-iterations,
+  starttls-stripped, starttls-masked
   banner=imap | pop3 | http | ssh | ftp | tls
+  certificate=expired | not-yet-valid | wrong-name | self-signed | unknown-issuer |
+              incomplete-chain
+  tls=old | no-cipher | unknown-name | garbage | client-certificate
 
 Examples:
   ehlo sandbox
   ehlo sandbox --listen 127.0.0.1:0 --tls --require-auth --write-ca sandbox.pem
   ehlo sandbox --fault 'reply@rcpt:bob@example.org=550 5.1.1 no such user'
-  ehlo sandbox --fault close@body#1 --fault delay@greeting=2.5";
+  ehlo sandbox --fault close@body#1 --fault delay@greeting=2.5
+  ehlo sandbox --fault certificate=expired";

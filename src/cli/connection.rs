@@ -22,6 +22,7 @@ use crate::proto::config::{Chunking, Config, Pipelining, PlaintextAuth, Security
 use crate::proto::sasl::{Credentials, MechanismName};
 use crate::proto::timer::Timeouts;
 use crate::sandbox::{Auth, Extension, Options, Sandbox};
+use crate::settings::judge::fingerprint;
 
 /// A server to connect to, and how.
 pub(crate) struct Setup {
@@ -132,14 +133,32 @@ impl LoginArguments {
         self.password_env.is_some() || self.password_file.is_some() || self.password_stdin
     }
 
+    /// Whether an option says where the password or the token is.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.has_password() || self.has_token()
+    }
+
     fn has_token(&self) -> bool {
         self.token_env.is_some() || self.token_file.is_some()
     }
 
     /// Whether the TLS client certificate is all that logs in.
-    fn is_external(&self) -> bool {
+    pub(crate) fn is_external(&self) -> bool {
         let is_external = |name: &String| name.eq_ignore_ascii_case("EXTERNAL");
         !self.auth.is_empty() && self.auth.iter().all(is_external)
+    }
+
+    /// Whether it may log in, if nothing else is given.
+    fn may_be_external(&self) -> bool {
+        let is_external = |name: &String| name.eq_ignore_ascii_case("EXTERNAL");
+        self.auth.iter().any(is_external)
+    }
+}
+
+impl TlsArguments {
+    /// Whether an option says so, other than which roots there are.
+    pub(crate) fn says_whom_to_trust(&self) -> bool {
+        self.insecure || self.validate_certificate.is_some() || self.pin_sha256.is_some()
     }
 }
 
@@ -147,6 +166,11 @@ fn session_config(security: Security, arguments: &ConnectionArguments) -> Result
     let mut config = Config::new(security);
     if let Some(hello) = hello(arguments.dialogue.helo.as_deref())? {
         config = config.with_hello(hello);
+    } else if arguments.route.proxy.is_some() {
+        terminal::warn(
+            "the server will be told the address of this end of the connection to the proxy, which \
+             it may refuse: give --helo NAME",
+        );
     }
     if !arguments.login.auth.is_empty() {
         config = config.with_mechanisms(mechanisms(&arguments.login.auth)?);
@@ -252,14 +276,18 @@ fn known_mechanisms() -> String {
 }
 
 async fn tls_options(arguments: &TlsArguments) -> Result<TlsOptions, Failure> {
-    let off = arguments.insecure || !arguments.validate_certificate;
+    let off = arguments.insecure || arguments.validate_certificate == Some(false);
     let trust = match (&arguments.pin_sha256, off, arguments.roots) {
         (Some(_), true, _) => {
             return Err(Failure::usage(
                 "--pin-sha256 does not go with --validate-certificate false",
             ));
         }
-        (Some(pin), false, _) => Trust::Pinned(fingerprint(pin)?),
+        (Some(pin), false, _) => Trust::Pinned(fingerprint(pin).ok_or_else(|| {
+            Failure::usage(
+                "--pin-sha256 takes the 64 hexadecimal digits of a certificate's SHA-256",
+            )
+        })?),
         (None, true, _) => {
             terminal::warn(
                 "the certificate is not checked: anybody between here and the server can read and \
@@ -282,27 +310,6 @@ async fn tls_options(arguments: &TlsArguments) -> Result<TlsOptions, Failure> {
             .map_err(|error| Failure::usage(format!("--client-cert, --client-key: {error}")))?;
     }
     Ok(options)
-}
-
-/// 64 hexadecimal digits in any case, with or without colons.
-fn fingerprint(text: &str) -> Result<[u8; 32], Failure> {
-    let wrong = || {
-        Failure::usage("--pin-sha256 takes the 64 hexadecimal digits of a certificate's SHA-256")
-    };
-    let digits: Vec<u8> = text
-        .chars()
-        .filter(|c| *c != ':')
-        .map(|c| c.to_digit(16).map(|digit| digit as u8))
-        .collect::<Option<_>>()
-        .ok_or_else(wrong)?;
-    let octets: Vec<u8> = digits
-        .chunks(2)
-        .map(|d| d.iter().fold(0, |n, d| n << 4 | d))
-        .collect();
-    match digits.len() {
-        64 => octets.try_into().map_err(|_| wrong()),
-        _ => Err(wrong()),
-    }
 }
 
 /// With the credentials of the options, or of the URL.
@@ -330,7 +337,7 @@ async fn credentials(
         (Some(name), None) | (None, Some(name)) => Some(name),
         (None, None) => None,
     };
-    let secret_given = arguments.has_password() || arguments.has_token();
+    let secret_given = arguments.has_secret();
     let password = match (password, secret_given) {
         (Some(_), true) => {
             return Err(Failure::usage("the password is given twice"));
@@ -343,11 +350,17 @@ async fn credentials(
             Some(password.clone())
         }
         (None, true) => Some(secret(arguments).await?),
-        (None, false) => None,
+        (None, false) => arguments.password.clone().map(|Secret(password)| password),
     };
     let credentials = match (username, password) {
-        (username, None) if arguments.is_external() => {
+        (username, None) if arguments.may_be_external() => {
             Credentials::external(username.unwrap_or_default())
+        }
+        (None, None) if !arguments.auth.is_empty() => {
+            return Err(Failure::usage(
+                "--auth needs something to log in with: give --username and a password or a token, \
+                 or name EXTERNAL and give --client-cert",
+            ));
         }
         (None, None) => return Ok(None),
         (Some(username), Some(token)) if arguments.has_token() => {
@@ -437,7 +450,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::unreadable(path, &error))
 }
 
-fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
+pub(crate) fn seconds(option: &str, text: &str) -> Result<Duration, Failure> {
     let wrong = || Failure::usage(format!("{option} takes seconds above 0, such as 30 or 2.5"));
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     match Duration::try_from_secs_f64(seconds) {
@@ -454,22 +467,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fingerprint_is_read_with_colons_and_in_any_case() {
-        let plain = "00ff".repeat(16);
-        let colons = ["00", "FF"].repeat(16).join(":");
-        let expected: Vec<u8> = [0, 255].repeat(16);
-        for text in [&plain, &colons] {
-            match fingerprint(text) {
-                Ok(octets) => assert_eq!(octets.as_slice(), expected),
-                Err(failure) => panic!("{failure}"),
-            }
-        }
-        for text in ["", "00", &plain[..63], "zz", &format!("{plain}00")] {
-            assert!(fingerprint(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn times_are_seconds_with_fractions() {

@@ -1,76 +1,44 @@
-//! Carries messages to the server over one connection, and reports each as it is finished.
+//! Carries messages to the server over one connection, or as many as its limits make necessary, and
+//! reports each as it is finished.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-
-use tokio::fs::File;
 
 use super::args::SendArguments;
 use super::connection::Setup;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::human::{self, DialogueTail};
-use super::input::{Input, Loaded, Rules};
+use super::input::{Input, Inputs, Loaded, Number, Rules};
 use super::interrupt::{self, Interrupt};
-use super::report::{Overall, Report, ServerFacts, Traffic};
+use super::report::{Overall, Report, ServerFacts, Tally, Traffic};
+use super::run::Run;
 use super::terminal;
 use super::trace::{Audience, Dash, Show, Trace};
 use crate::error::{Category, Error, Stage};
-use crate::net::client::{Client, Delivery};
+use crate::net::client::Client;
 use crate::proto::Stats;
 use crate::proto::body::Content;
 use crate::proto::preflight::{Effect, preflight};
-use crate::proto::transaction::{Envelope, Outcome, Streamed, Verdict};
+use crate::proto::transaction::{Commitment, Envelope, Outcome, Verdict};
 
 /// Sends messages to one server.
 pub(crate) struct Courier<'a> {
-    arguments: &'a SendArguments,
-    setup: &'a Setup,
-    rules: Rules,
+    pub(super) arguments: &'a SendArguments,
+    pub(super) setup: &'a Setup,
+    pub(super) rules: Rules,
     tail: DialogueTail,
-    audience: Audience,
-    interrupt: Interrupt,
-    begun: Instant,
+    pub(super) audience: Audience,
+    pub(super) interrupt: Interrupt,
+    pub(super) begun: Instant,
     /// What is known of the server.
-    server: ServerFacts,
+    pub(super) server: ServerFacts,
     /// Counters of the connection, now and as of the last report.
-    spent: Stats,
-    reported: Stats,
+    pub(super) spent: Stats,
+    pub(super) reported: Stats,
     worst: (Overall, Exit),
-}
-
-/// A run of several messages.
-struct Run<'e> {
-    envelope: &'e Envelope,
-    waiting: VecDeque<Waiting>,
-    flights: VecDeque<Flight>,
-    /// Messages whose connection ended before their turn.
-    stranded: Vec<Waiting>,
-    client: Option<Client>,
-    /// Messages that this connection has brought an answer for.
-    answered: usize,
-}
-
-/// A message that waits for its turn; loaded where it had to wait again.
-struct Waiting {
-    input: Input,
-    loaded: Option<Loaded>,
-}
-
-/// A message on its way.
-struct Flight {
-    input: Input,
-    sending: Sending,
-    begun: Instant,
-}
-
-enum Sending {
-    /// Submitted with others, to share round trips with them.
-    Shared(Delivery, Content),
-    /// Alone: it is read while it is sent.
-    Alone(Streamed, File),
+    tally: Tally,
 }
 
 impl<'a> Courier<'a> {
@@ -106,6 +74,7 @@ impl<'a> Courier<'a> {
             spent: Stats::default(),
             reported: Stats::default(),
             worst: (Overall::Accepted, Exit::Done),
+            tally: Tally::default(),
         })
     }
 
@@ -113,11 +82,11 @@ impl<'a> Courier<'a> {
     pub(crate) async fn deliver(
         &mut self,
         envelope: &Envelope,
-        inputs: Vec<Input>,
+        inputs: Inputs,
     ) -> Result<Exit, Failure> {
-        match inputs.as_slice() {
-            [only] => self.deliver_one(envelope, only).await?,
-            _ => self.deliver_many(envelope, inputs).await?,
+        match (inputs.number, inputs.list.as_slice()) {
+            (Number::One, [only]) => self.deliver_one(envelope, only).await?,
+            _ => Run::new(self, envelope, inputs).deliver().await?,
         }
         Ok(self.worst.1)
     }
@@ -153,14 +122,12 @@ impl<'a> Courier<'a> {
             }
         };
         self.warn_of(envelope, &client);
-        let outcome = match loaded {
-            Loaded::Whole(content) => {
-                let last = client.clone().send_last(envelope.clone(), content);
-                self.attend(&client, last).await
-            }
+        let (client, outcome) = match loaded {
+            Loaded::Whole(content) => self.deliver_whole(client, envelope, content).await,
             Loaded::Stream(streamed, file) => {
                 let sending = client.send_from(envelope.clone(), streamed, file);
-                self.attend(&client, sending).await
+                let outcome = self.attend(&client, sending).await;
+                (client, outcome)
             }
         };
         self.report_outcome(None, &client, outcome, self.begun.elapsed());
@@ -169,100 +136,34 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
-    /// Keeps a window of messages on their way, which share round trips. Where a server ends the
-    /// connection after some, those that were not begun go by the next one.
-    async fn deliver_many(
+    /// Sends the only message, and goes on by further connections where one could not take all of its
+    /// recipients: as long as each brings an answer for somebody. Returns the last of them.
+    async fn deliver_whole(
         &mut self,
+        client: Client,
         envelope: &Envelope,
-        inputs: Vec<Input>,
-    ) -> Result<(), Failure> {
-        let fresh = |input| Waiting {
-            input,
-            loaded: None,
-        };
-        let mut run = Run {
-            envelope,
-            waiting: inputs.into_iter().map(fresh).collect(),
-            flights: VecDeque::new(),
-            stranded: Vec::new(),
-            client: None,
-            answered: 0,
-        };
-        loop {
-            self.launch(&mut run).await?;
-            let (Some(flight), Some(client)) = (run.flights.pop_front(), run.client.clone()) else {
-                break;
-            };
-            self.land(&mut run, &client, flight).await;
-        }
-        if let Some(client) = run.client {
-            let _ = client.close().await;
-        }
-        Ok(())
-    }
-
-    /// Starts messages while there is room for them.
-    async fn launch(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
-        run.pick_up_stranded();
-        while run.has_room()
-            && let Some(next) = run.waiting.pop_front()
+        content: Content,
+    ) -> (Client, Outcome) {
+        let mut client = client;
+        let last = client.clone().send_last(envelope.clone(), content.clone());
+        let mut outcome = self.attend(&client, last).await;
+        let mut tried = count(envelope);
+        while let Some(rest) = envelope.rest(&outcome)
+            && count(&rest) < tried
+            && !self.interrupt.is_pressed()
         {
-            if self.interrupt.is_pressed() {
-                self.refuse_rest(run, next, &interrupt::stopped(Stage::Mail));
-                return Ok(());
-            }
-            let loaded = match next.loaded {
-                Some(loaded) => loaded,
-                None => match self.load(&next.input).await {
-                    Ok(loaded) => loaded,
-                    Err(failure) => {
-                        self.report_unloadable(&next.input, &failure);
-                        continue;
-                    }
-                },
-            };
-            let client = match &run.client {
-                Some(client) => client.clone(),
-                None => match self.connect().await {
-                    Ok(client) => {
-                        run.answered = 0;
-                        self.warn_of(run.envelope, &client);
-                        run.client.insert(client).clone()
-                    }
-                    Err(error) => {
-                        possible(&error)?;
-                        let next = Waiting {
-                            input: next.input,
-                            loaded: None,
-                        };
-                        self.refuse_rest(run, next, &error);
-                        return Ok(());
-                    }
-                },
-            };
-            let sending = match loaded {
-                Loaded::Whole(content) => {
-                    let delivery = client.submit(run.envelope.clone(), content.clone());
-                    Sending::Shared(delivery, content)
+            tried = count(&rest);
+            let more = match self.connect().await {
+                Ok(next) => {
+                    client = next;
+                    let last = client.clone().send_last(rest, content.clone());
+                    self.attend(&client, last).await
                 }
-                Loaded::Stream(streamed, file) if run.flights.is_empty() => {
-                    Sending::Alone(streamed, file)
-                }
-                stream @ Loaded::Stream(..) => {
-                    run.waiting.push_front(Waiting {
-                        input: next.input,
-                        loaded: Some(stream),
-                    });
-                    return Ok(());
-                }
+                Err(error) => unsent(tried, &error),
             };
-            run.flights.push_back(Flight {
-                input: next.input,
-                sending,
-                begun: Instant::now(),
-            });
+            outcome = outcome.with_rest(more);
         }
-        Ok(())
+        (client, outcome)
     }
 
     /// Reads and scans a message; Ctrl-C ends the wait for it.
@@ -274,35 +175,8 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Waits for the oldest message, and reports it or puts it back.
-    async fn land(&mut self, run: &mut Run<'_>, client: &Client, flight: Flight) {
-        let Flight {
-            input,
-            sending,
-            begun,
-        } = flight;
-        let (outcome, loaded) = match sending {
-            Sending::Shared(delivery, content) => {
-                let outcome = self.attend(client, delivery).await;
-                (outcome, Some(Loaded::Whole(content)))
-            }
-            Sending::Alone(streamed, file) => {
-                let sending = client.send_from(run.envelope.clone(), streamed, file);
-                (self.attend(client, sending).await, None)
-            }
-        };
-        // Without an answer on this connection a new one would fare no better.
-        if run.answered > 0 && !self.interrupt.is_pressed() && was_never_begun(&outcome) {
-            run.stranded.push(Waiting { input, loaded });
-            return;
-        }
-        run.answered += 1;
-        let name = Some(input.name());
-        self.report_outcome(name, client, outcome, begun.elapsed());
-    }
-
     /// What of the envelope is sent, and a server may still mind.
-    fn warn_of(&self, envelope: &Envelope, client: &Client) {
+    pub(super) fn warn_of(&self, envelope: &Envelope, client: &Client) {
         for shortfall in preflight(
             envelope,
             None,
@@ -326,7 +200,7 @@ impl<'a> Courier<'a> {
             () = self.interrupt.wait() => return Err(interrupt::stopped(Stage::Connect)),
             connecting = dialling => connecting?,
         };
-        self.server.address = connecting.peer_addr();
+        self.server.place.address = connecting.peer_addr();
         let client = tokio::select! {
             biased;
             () = self.interrupt.wait() => {
@@ -362,40 +236,15 @@ impl<'a> Courier<'a> {
                 sending.await
             }
         };
-        Outcome::new(
-            outcome
-                .verdicts()
-                .iter()
-                .map(interrupt::explained)
-                .collect(),
-        )
-        .with_notices(outcome.notices().to_vec())
+        interrupt::explained(&outcome)
     }
 
-    fn refuse_rest(&mut self, run: &mut Run<'_>, next: Waiting, error: &Error) {
-        self.report_failure(Some(next.input.name()), error);
-        for waiting in run.waiting.drain(..) {
-            self.report_failure(Some(waiting.input.name()), error);
-        }
-    }
-
-    fn report_unloadable(&mut self, input: &Input, failure: &Failure) {
-        match failure {
-            Failure::Data(error) => self.report_failure(Some(input.name()), error),
-            Failure::Usage(_) | Failure::NoInput(_) | Failure::Internal(_) => {
-                terminal::error(failure);
-                self.remember(Overall::Failed, failure.exit());
-            }
-        }
-    }
-
-    fn report_failure(&mut self, name: Option<String>, error: &Error) {
-        let verdict = Verdict::NotSent(error.clone());
-        let outcome = Outcome::new(vec![verdict; self.arguments.envelope.to.len()]);
+    pub(super) fn report_failure(&mut self, name: Option<String>, error: &Error) {
+        let outcome = unsent(self.arguments.envelope.to.len(), error);
         self.report(name, outcome, self.begun.elapsed());
     }
 
-    fn report_outcome(
+    pub(super) fn report_outcome(
         &mut self,
         name: Option<String>,
         client: &Client,
@@ -403,11 +252,12 @@ impl<'a> Courier<'a> {
         elapsed: Duration,
     ) {
         self.spent = client.stats();
+        self.server.place.address = client.peer_addr();
         self.server.session = Some(client.session());
         self.report(name, outcome, elapsed);
     }
 
-    fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
+    pub(super) fn report(&mut self, message: Option<String>, outcome: Outcome, elapsed: Duration) {
         for notice in outcome.notices() {
             match &message {
                 Some(name) => terminal::warn(format_args!("{name}: {notice}")),
@@ -419,6 +269,10 @@ impl<'a> Courier<'a> {
             message,
             server: self.server.clone(),
             recipients: recipients.zip(outcome.verdicts().iter().cloned()).collect(),
+            commitment: match self.arguments.envelope.all_or_nothing {
+                true => Commitment::AllOrNothing,
+                false => Commitment::Each,
+            },
             traffic: Traffic::between(&self.reported, &self.spent),
             elapsed,
         };
@@ -435,8 +289,17 @@ impl<'a> Courier<'a> {
         self.remember(report.overall(), report.exit());
     }
 
+    /// Says for people what became of a run of several messages.
+    pub(super) fn sum_up(&self) {
+        terminal::clear_status();
+        if !self.arguments.json {
+            human::sum_up(&self.tally, self.begun.elapsed());
+        }
+    }
+
     /// The worst outcome decides; of two alike, the one that another try does not mend.
-    fn remember(&mut self, overall: Overall, exit: Exit) {
+    pub(super) fn remember(&mut self, overall: Overall, exit: Exit) {
+        self.tally.add(overall);
         let rank = |(overall, exit): (Overall, Exit)| (overall, exit != Exit::Temporary);
         if rank((overall, exit)) > rank(self.worst) {
             self.worst = (overall, exit);
@@ -444,30 +307,20 @@ impl<'a> Courier<'a> {
     }
 }
 
-impl Run<'_> {
-    fn has_room(&self) -> bool {
-        let alone = |flight: &Flight| matches!(flight.sending, Sending::Alone(..));
-        self.flights.len() < WINDOW && self.stranded.is_empty() && !self.flights.iter().any(alone)
-    }
+fn count(envelope: &Envelope) -> usize {
+    envelope.recipients().len()
+}
 
-    /// Once the last message on the dead connection has its verdict, the stranded ones wait for a
-    /// new one, in their old order.
-    fn pick_up_stranded(&mut self) {
-        if self.stranded.is_empty() || !self.flights.is_empty() {
-            return;
-        }
-        self.client = None;
-        for stranded in self.stranded.drain(..).rev() {
-            self.waiting.push_front(stranded);
-        }
-    }
+/// The outcome of a message that was sent to none of so many.
+fn unsent(recipients: usize, error: &Error) -> Outcome {
+    Outcome::new(vec![Verdict::NotSent(error.clone()); recipients])
 }
 
 /// Whether the connection was at least tried.
 ///
 /// # Errors
 /// Options that no connection can be made with: there is nothing to report of a server.
-fn possible(error: &Error) -> Result<(), Failure> {
+pub(crate) fn possible(error: &Error) -> Result<(), Failure> {
     let not_tried = matches!(error.stage(), Stage::Resolve | Stage::Connect);
     match error.category() == Category::Usage && not_tried {
         true => Err(Failure::usage(error.message())),
@@ -475,40 +328,5 @@ fn possible(error: &Error) -> Result<(), Failure> {
     }
 }
 
-/// Whether the connection ended before the message had its turn, so that it can go by another one.
-fn was_never_begun(outcome: &Outcome) -> bool {
-    outcome.verdicts().iter().all(|verdict| match verdict {
-        // RFC 5321 §3.8: the server closes, whatever the command was.
-        Verdict::Refused {
-            stage: Stage::Mail,
-            reply,
-        } => reply.code().number() == 421,
-        Verdict::NotSent(error) => match error.category() {
-            Category::ConnectionLost | Category::Temporary => true,
-            Category::Dns
-            | Category::ConnectionTimeout
-            | Category::ConnectionRefused
-            | Category::EncryptionMismatch
-            | Category::StartTlsUnavailable
-            | Category::Certificate
-            | Category::Tls
-            | Category::Authentication
-            | Category::AuthUnavailable
-            | Category::SenderRefused
-            | Category::RecipientRefused
-            | Category::MessageRefused
-            | Category::RateLimited
-            | Category::Protocol
-            | Category::Usage => false,
-        },
-        Verdict::Accepted(_)
-        | Verdict::Refused { .. }
-        | Verdict::Deferred(_)
-        | Verdict::InDoubt(_) => false,
-    })
-}
-
-/// Messages on their way at a time: enough to fill a round trip, few enough to fit in memory.
-const WINDOW: usize = 16;
 /// How long a server may take to answer after Ctrl-C.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);

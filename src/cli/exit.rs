@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Protocol,
     /// Not logged in.
     NoPermission,
+    /// A settings file cannot be used.
+    Config,
 }
 
 impl Exit {
@@ -75,6 +77,7 @@ impl Exit {
             Self::Temporary => 75,
             Self::Protocol => 76,
             Self::NoPermission => 77,
+            Self::Config => 78,
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::error::{Category, Error, Party, Stage};
 pub(crate) enum Failure {
     /// Options are wrong, or contradict each other.
     Usage(String),
+    /// A settings file cannot be used.
+    Config(String),
     /// A named file cannot be read.
     NoInput(String),
     /// An address or a message is malformed.
@@ -40,6 +42,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
+            Self::Config(_) => Exit::Config,
             Self::NoInput(_) => Exit::NoInput,
             Self::Data(_) => Exit::Data,
             Self::Internal(_) => Exit::Internal,
@@ -50,9 +53,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::NoInput(message) | Self::Internal(message) => {
-                f.write_str(message)
-            }
+            Self::Usage(message)
+            | Self::Config(message)
+            | Self::NoInput(message)
+            | Self::Internal(message) => f.write_str(message),
             Self::Data(error) => write!(f, "{error}"),
         }
     }

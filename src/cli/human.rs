@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 use std::io;
+use std::time::Duration;
 
-use super::report::{Overall, Report, ServerFacts, milliseconds, verdict_stage};
+use super::progress;
+use super::report::{Overall, Report, ServerFacts, Tally, verdict_stage};
 use super::terminal::{self, Ink, Tint};
+use crate::check::step::milliseconds;
 use crate::error::{Error, Party};
 use crate::proto::session::{TlsSession, Verification};
 use crate::proto::transaction::Verdict;
@@ -21,6 +24,10 @@ pub(crate) enum DialogueTail {
 pub(crate) fn print(report: &Report, tail: DialogueTail) {
     let ink = Ink::for_stream(&io::stdout());
     terminal::line(headline(report, ink));
+    // Of many, those that went well are told in a line each.
+    if report.message.is_some() && report.overall() == Overall::Accepted {
+        return;
+    }
     let longest = |(address, _): &(String, Verdict)| address.chars().count();
     let width = report.recipients.iter().map(longest).max().unwrap_or(0);
     for recipient in &report.recipients {
@@ -45,6 +52,25 @@ pub(crate) fn print(report: &Report, tail: DialogueTail) {
     }
 }
 
+/// Prints what became of a run of several messages.
+pub(crate) fn sum_up(tally: &Tally, elapsed: Duration) {
+    let words = tally.counts().map(|(overall, count)| match overall {
+        Overall::Accepted => format!("{count} accepted"),
+        Overall::Partial => format!("{count} accepted for some"),
+        Overall::Rejected => format!("{count} refused"),
+        Overall::InDoubt => format!("{count} in doubt"),
+        Overall::Failed => format!("{count} not sent"),
+    });
+    let words: Vec<String> = words.collect();
+    let total = tally.total();
+    let rate = progress::rate(total, elapsed);
+    let seconds = elapsed.as_secs_f64();
+    terminal::line(format_args!(
+        "{total} messages in {seconds:.1} s, {rate} a second: {}",
+        words.join(", ")
+    ));
+}
+
 fn headline(report: &Report, ink: Ink) -> String {
     let (tint, what) = match report.overall() {
         Overall::Accepted => (Tint::Good, "Accepted by"),
@@ -63,14 +89,15 @@ fn headline(report: &Report, ink: Ink) -> String {
 
 /// `mail.example.org:587 (192.0.2.1; TLSv1.3, certificate verified; logged in by PLAIN)`.
 fn place(server: &ServerFacts, overall: Overall) -> String {
-    let place = match server.port {
-        Some(port) if server.host.contains(':') => format!("[{}]:{port}", server.host),
-        Some(port) => format!("{}:{port}", server.host),
-        None => server.host.clone(),
+    let host = &server.place.host;
+    let place = match server.place.port {
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
     };
     let mut facts = Vec::new();
-    if let Some(address) = server.address.map(|address| address.ip().to_string())
-        && address != server.host
+    if let Some(address) = server.place.address.map(|address| address.ip().to_string())
+        && address != *host
     {
         facts.push(address);
     }
@@ -136,7 +163,7 @@ fn explanation(report: &Report, error: &Error, tail: DialogueTail, ink: Ink) -> 
         "{label} {error}\n  where      {} ({})\n  at fault   {who}\n  next step  {}",
         error.stage(),
         error.category(),
-        report.next_step(error)
+        report.problem(error).hint
     );
     let transcript = &error.progress().transcript;
     if tail == DialogueTail::Shown && !transcript.is_empty() {

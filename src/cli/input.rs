@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 
 use super::args::{BareNewlinesRule, LongLinesRule, MessageArguments};
 use super::failure::Failure;
+use super::mbox::is_postmark;
 use super::terminal;
 use crate::error::Stage;
 use crate::message::{Attachment, Message};
@@ -16,15 +17,31 @@ use crate::proto::address::Mailbox;
 use crate::proto::body::{BareNewlines, Content, ContentFacts, Scanner};
 use crate::proto::transaction::{Encoding, Streamed};
 
-/// Where one message comes from.
+/// Where a message comes from, or several.
 #[derive(Clone)]
 pub(crate) enum Input {
     /// Composed, and so in order.
     Composed(Content),
-    /// A file.
+    /// A file with a message, or an mbox.
     File(PathBuf),
     /// Standard input.
     Stdin,
+}
+
+/// The messages of a command.
+pub(crate) struct Inputs {
+    pub(crate) list: Vec<Input>,
+    pub(crate) number: Number,
+}
+
+/// How many messages there may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    One,
+    /// As many as there are inputs.
+    Counted,
+    /// One of the inputs is an mbox.
+    Unknown,
 }
 
 /// A message that has been scanned.
@@ -48,7 +65,7 @@ impl Input {
         arguments: &MessageArguments,
         from: Option<&Mailbox>,
         to: &[Mailbox],
-    ) -> Result<Vec<Self>, Failure> {
+    ) -> Result<Inputs, Failure> {
         if arguments.message.is_empty() {
             let Some(from) = from else {
                 return Err(Failure::usage("a composed message needs --from"));
@@ -56,18 +73,36 @@ impl Input {
             let octets = compose(arguments, from, to).await?;
             let content = Content::check(octets, BareNewlines::Reject)
                 .map_err(|error| Failure::Internal(error.to_string()))?;
-            return Ok(vec![Self::Composed(content)]);
+            return Ok(Inputs {
+                list: vec![Self::Composed(content)],
+                number: Number::One,
+            });
         }
-        let mut inputs = Vec::with_capacity(arguments.message.len());
+        let mut list = Vec::with_capacity(arguments.message.len());
+        let mut number = match arguments.message.len() {
+            1 => Number::One,
+            _ => Number::Counted,
+        };
         for path in &arguments.message {
             if path.as_os_str() == "-" {
-                inputs.push(Self::Stdin);
+                list.push(Self::Stdin);
                 continue;
             }
-            look_for(path).await?;
-            inputs.push(Self::File(path.clone()));
+            match look_at(path).await? {
+                Kind::Message => list.push(Self::File(path.clone())),
+                Kind::Mbox => {
+                    list.push(Self::File(path.clone()));
+                    number = Number::Unknown;
+                }
+                Kind::Folder(files) => {
+                    list.extend(files.into_iter().map(Self::File));
+                    if number == Number::One {
+                        number = Number::Counted;
+                    }
+                }
+            }
         }
-        Ok(inputs)
+        Ok(Inputs { list, number })
     }
 
     /// Its name in a report.
@@ -98,56 +133,63 @@ impl Input {
                 }
                 let scan = scan(&mut file).await.map_err(unreadable)?;
                 file.rewind().await.map_err(unreadable)?;
-                self.check(&scan.facts, &scan.beginning, rules)?;
+                check(&self.name(), &scan.facts, &scan.beginning, rules)?;
                 Ok(Loaded::Stream(streamed(&scan.facts, rules), file))
             }
         }
     }
 
     fn check_whole(&self, octets: Bytes, rules: Rules) -> Result<Content, Failure> {
-        let content = Content::check(octets, rules.newlines.into())
-            .map_err(|error| self.has_bare_newline(&error.to_string()))?;
-        self.check(content.facts(), content.bytes(), rules)?;
-        Ok(content)
+        check_whole(&self.name(), octets, rules)
     }
+}
 
-    fn check(&self, facts: &ContentFacts, beginning: &[u8], rules: Rules) -> Result<(), Failure> {
-        let name = self.name();
-        if beginning.starts_with(b"From ") {
-            return Err(Failure::data(
-                Stage::Body,
-                format!("{name} is an mbox, not a message: it begins with 'From '"),
-                "Give each message in a file of its own.",
-            ));
-        }
-        if let (BareNewlinesRule::Reject, Some(offset)) = (rules.newlines, facts.bare_newline) {
-            return Err(self.has_bare_newline(&format!("bare CR or LF at offset {offset}")));
-        }
-        match (facts.longest_line > LONGEST_LINE, rules.long_lines) {
-            (false, _) => Ok(()),
-            (true, LongLinesRule::Send) => {
-                let longest = facts.longest_line;
-                terminal::warn(format_args!(
-                    "{name} has a line of {longest} octets; beyond {LONGEST_LINE} some servers \
-                     fold or refuse it"
-                ));
-                Ok(())
-            }
-            (true, LongLinesRule::Reject) => Err(Failure::data(
-                Stage::Body,
-                format!("{name} has a line of {} octets", facts.longest_line),
-                "Encode the text (quoted-printable or base64), or leave out --long-lines reject.",
-            )),
-        }
-    }
+/// Scans a message that is in memory.
+pub(super) fn check_whole(name: &str, octets: Bytes, rules: Rules) -> Result<Content, Failure> {
+    let content = Content::check(octets, rules.newlines.into())
+        .map_err(|error| has_bare_newline(name, &error.to_string()))?;
+    check(name, content.facts(), content.bytes(), rules)?;
+    Ok(content)
+}
 
-    fn has_bare_newline(&self, problem: &str) -> Failure {
-        Failure::data(
+fn check(name: &str, facts: &ContentFacts, beginning: &[u8], rules: Rules) -> Result<(), Failure> {
+    if is_postmark(beginning) {
+        return Err(Failure::data(
             Stage::Body,
-            format!("{} cannot be sent as it is: {problem}", self.name()),
-            "Give it CRLF line ends, or leave out --bare-newlines reject to have that done.",
-        )
+            format!("{name} is an mbox, not a message: it begins with 'From '"),
+            "Put it in a file: its messages are then sent one by one.",
+        ));
     }
+    if let (BareNewlinesRule::Reject, Some(offset)) = (rules.newlines, facts.bare_newline) {
+        return Err(has_bare_newline(
+            name,
+            &format!("bare CR or LF at offset {offset}"),
+        ));
+    }
+    match (facts.longest_line > LONGEST_LINE, rules.long_lines) {
+        (false, _) => Ok(()),
+        (true, LongLinesRule::Send) => {
+            let longest = facts.longest_line;
+            terminal::warn(format_args!(
+                "{name} has a line of {longest} octets; beyond {LONGEST_LINE} some servers \
+                     fold or refuse it"
+            ));
+            Ok(())
+        }
+        (true, LongLinesRule::Reject) => Err(Failure::data(
+            Stage::Body,
+            format!("{name} has a line of {} octets", facts.longest_line),
+            "Encode the text (quoted-printable or base64), or leave out --long-lines reject.",
+        )),
+    }
+}
+
+fn has_bare_newline(name: &str, problem: &str) -> Failure {
+    Failure::data(
+        Stage::Body,
+        format!("{name} cannot be sent as it is: {problem}"),
+        "Give it CRLF line ends, or leave out --bare-newlines reject to have that done.",
+    )
 }
 
 impl From<BareNewlinesRule> for BareNewlines {
@@ -168,6 +210,9 @@ async fn compose(
     let written = |mailbox: &Mailbox| mailbox.to_ascii().unwrap_or_else(|| mailbox.clone());
     let to: Vec<Mailbox> = to.iter().map(written).collect();
     let mut message = Message::new(written(from));
+    if let Some(name) = &arguments.from_name {
+        message = message.with_from_name(name);
+    }
     // An address beyond ASCII in a header keeps a server without SMTPUTF8 from taking the message
     // for anybody; in the envelope alone it concerns nobody else.
     let any_ascii = to.iter().any(Mailbox::is_ascii);
@@ -199,15 +244,74 @@ async fn compose(
     })
 }
 
+/// What a named file is.
+enum Kind {
+    Message,
+    Mbox,
+    /// Its files, in the order of their names.
+    Folder(Vec<PathBuf>),
+}
+
 /// So that a name that is wrong is known before anything is sent. A pipe is not opened: its writer
 /// would take that for its only reader.
-async fn look_for(path: &Path) -> Result<(), Failure> {
+async fn look_at(path: &Path) -> Result<Kind, Failure> {
     let metadata = tokio::fs::metadata(path).await;
     let metadata = metadata.map_err(|error| Failure::unreadable(path, &error))?;
-    if metadata.is_file() || metadata.is_dir() {
-        open(path).await?;
+    if metadata.is_dir() {
+        return folder(path).await.map(Kind::Folder);
     }
-    Ok(())
+    if !metadata.is_file() {
+        return Ok(Kind::Message);
+    }
+    Ok(match is_mbox(path).await? {
+        true => Kind::Mbox,
+        false => Kind::Message,
+    })
+}
+
+/// Whether a file that can be read twice is an mbox.
+pub(super) async fn is_mbox(path: &Path) -> Result<bool, Failure> {
+    let (file, size) = open(path).await?;
+    if size.is_none() {
+        return Ok(false);
+    }
+    let mut beginning = Vec::new();
+    let read = file.take(POSTMARK).read_to_end(&mut beginning).await;
+    read.map_err(|error| Failure::unreadable(path, &error))?;
+    Ok(is_postmark(&beginning))
+}
+
+/// The files of a folder in the order of their names, but for those whose name begins with a dot; of
+/// a Maildir those that are new, and then the others. Folders within are not looked into.
+async fn folder(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let maildir = ["new", "cur"].map(|name| path.join(name));
+    let parts = match maildir.iter().all(|part| part.is_dir()) {
+        true => maildir.to_vec(),
+        false => vec![path.to_owned()],
+    };
+    let mut files = Vec::new();
+    for part in &parts {
+        let unreadable = |error| Failure::unreadable(part, &error);
+        let mut entries = tokio::fs::read_dir(part).await.map_err(unreadable)?;
+        let mut here = Vec::new();
+        while let Some(entry) = entries.next_entry().await.map_err(unreadable)? {
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            // What a link leads to counts.
+            let metadata = tokio::fs::metadata(entry.path()).await;
+            if !hidden && metadata.is_ok_and(|metadata| metadata.is_file()) {
+                here.push(entry.path());
+            }
+        }
+        here.sort();
+        files.append(&mut here);
+    }
+    match files.is_empty() {
+        true => Err(Failure::NoInput(format!(
+            "there is no message in the folder {}",
+            path.display()
+        ))),
+        false => Ok(files),
+    }
 }
 
 /// The file, and its size where it is a regular one that can be read twice.
@@ -257,7 +361,7 @@ async fn scan(file: &mut File) -> io::Result<Scan> {
 
 fn streamed(facts: &ContentFacts, rules: Rules) -> Streamed {
     let encoding = match (facts.nul, facts.eight_bit) {
-        (Some(_), _) => Encoding::Binary,
+        (Some(_), _) => Encoding::TextWithNul,
         (None, true) => Encoding::EightBit,
         (None, false) => Encoding::SevenBit,
     };
@@ -271,8 +375,10 @@ fn streamed(facts: &ContentFacts, rules: Rules) -> Streamed {
 /// Files above this are streamed.
 const LARGE: u64 = 1024 * 1024;
 /// What cannot be read twice has to fit in memory.
-const LARGEST_IN_MEMORY: u64 = 64 * 1024 * 1024;
+pub(super) const LARGEST_IN_MEMORY: u64 = 64 * 1024 * 1024;
 /// RFC 5321 §4.5.3.1.6, without the CRLF.
 const LONGEST_LINE: u64 = 998;
+/// Octets of `From `.
+const POSTMARK: u64 = 5;
 /// Octets read at a time.
 const PIECE: usize = 256 * 1024;

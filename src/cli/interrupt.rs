@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::error::{Category, Error, Party, Stage};
-use crate::proto::transaction::Verdict;
+use crate::proto::transaction::{Outcome, Verdict};
 
 /// Becomes true when the user wants the program to stop.
 #[derive(Clone)]
@@ -48,8 +48,13 @@ pub(crate) fn stopped(stage: Stage) -> Error {
     .with_hint("Nothing was delivered: the message can be sent again without a duplicate.")
 }
 
-/// The verdict, with the user's wish as the reason where that is what it was.
-pub(crate) fn explained(verdict: &Verdict) -> Verdict {
+/// The outcome, with the user's wish as the reason where that is what it was.
+pub(crate) fn explained(outcome: &Outcome) -> Outcome {
+    let verdicts = outcome.verdicts().iter().map(explain).collect();
+    Outcome::new(verdicts).with_notices(outcome.notices().to_vec())
+}
+
+fn explain(verdict: &Verdict) -> Verdict {
     match verdict {
         Verdict::NotSent(error) => Verdict::NotSent(stopped(error.stage())),
         Verdict::InDoubt(_) => Verdict::InDoubt(unanswered()),

@@ -1,11 +1,13 @@
 //! The `ehlo` program: the thinnest possible shell over the library.
 //!
-//! A file a command: `send`, `sandbox`, `conformance`. What they share is one file a concern: `args` (what can be
-//! written), `server` and `connection` (from options to a client's configuration), `input` (the
-//! messages), `courier` (carries them), `trace` (the dialogue), `report` (JSON) and `human` (text),
-//! `exit` (codes). No protocol decision is made here.
+//! A file a command: `send`, `check`, `sandbox`, `conformance`. What they share is one file a concern:
+//! `args` (what can be written), `settings` (the file beneath them), `server` and `connection` (from
+//! options to a client's configuration), `input` (the messages), `courier` (carries them; `run` if
+//! they are several, with `mbox` and `progress`), `trace` (the dialogue), `report` (JSON) and `human`
+//! (text), `exit` (codes). No protocol decision is made here.
 
 mod args;
+mod check;
 mod conformance;
 mod connection;
 mod courier;
@@ -15,10 +17,14 @@ mod failure;
 mod human;
 mod input;
 mod interrupt;
+mod mbox;
+mod progress;
 mod report;
+mod run;
 mod sandbox;
 mod send;
 mod server;
+mod settings;
 mod terminal;
 mod trace;
 
@@ -46,6 +52,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Send(arguments) => run(send::run(*arguments)),
+        Command::Check(arguments) => run(check::run(*arguments)),
         Command::Sandbox(arguments) => run(sandbox::run(*arguments)),
         Command::Conformance(arguments) => run(conformance::run(arguments)),
     }

@@ -1,19 +1,19 @@
 //! What became of a message: one report, written for people or as JSON.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::exit::Exit;
+use crate::check::step::milliseconds;
+use crate::check::{Problem, Server};
 use crate::error::{Category, Error, Stage};
-use crate::net::Route;
 use crate::net::config::ClientConfig;
 use crate::proto::Stats;
-use crate::proto::reply::{Reply, push_printable};
-use crate::proto::session::{Session, TlsSession};
-use crate::proto::transaction::{Outcome, Verdict};
+use crate::proto::reply::Reply;
+use crate::proto::session::Session;
+use crate::proto::transaction::{Commitment, Outcome, Verdict};
 
 /// What became of one message.
 pub(crate) struct Report {
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) server: ServerFacts,
     /// As they were given, each with its verdict.
     pub(crate) recipients: Vec<(String, Verdict)>,
+    /// What was promised if some are refused.
+    pub(crate) commitment: Commitment,
     pub(crate) traffic: Traffic,
     pub(crate) elapsed: Duration,
 }
@@ -29,11 +31,7 @@ pub(crate) struct Report {
 /// The server, as far as it is known.
 #[derive(Clone)]
 pub(crate) struct ServerFacts {
-    /// Its name or address, or the path of its socket.
-    pub(crate) host: String,
-    /// `None` on a Unix socket.
-    pub(crate) port: Option<u16>,
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) place: Server,
     pub(crate) session: Option<Session>,
 }
 
@@ -53,6 +51,26 @@ pub(crate) enum Overall {
     Rejected,
     InDoubt,
     Failed,
+}
+
+/// How often each outcome came.
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<Overall, u64>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, overall: Overall) {
+        *self.0.entry(overall).or_default() += 1;
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Those that came, the best first.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Overall, u64)> {
+        self.0.iter().map(|(overall, count)| (*overall, *count))
+    }
 }
 
 impl Report {
@@ -99,22 +117,25 @@ impl Report {
         }
     }
 
-    /// What to do next, in one sentence.
-    pub(crate) fn next_step(&self, error: &Error) -> String {
+    /// The error for people, with what to do next.
+    pub(crate) fn problem(&self, error: &Error) -> Problem {
+        let problem = Problem::of(error);
         if self.overall() == Overall::InDoubt && error.hint().is_none() {
-            return "The server may have the message: ask the recipient, or look in the server's \
-                    log, before it is sent again."
-                .to_owned();
+            return problem.with_hint(
+                "The server may have the message: ask the recipient, or look in the server's log, \
+                 before it is sent again.",
+            );
         }
-        next_step(error)
+        problem
     }
 
     /// The code that this report alone would exit with.
     pub(crate) fn exit(&self) -> Exit {
-        match self.overall() {
-            Overall::Accepted | Overall::Partial => Exit::Done,
-            Overall::InDoubt => Exit::Temporary,
-            Overall::Rejected | Overall::Failed => match self.error() {
+        match (self.overall(), self.commitment) {
+            (Overall::Accepted, _) | (Overall::Partial, Commitment::Each) => Exit::Done,
+            (Overall::InDoubt, _) => Exit::Temporary,
+            (Overall::Rejected | Overall::Failed, _)
+            | (Overall::Partial, Commitment::AllOrNothing) => match self.error() {
                 Some(error) => Exit::of(&error),
                 None => Exit::Internal,
             },
@@ -130,7 +151,7 @@ impl Report {
             "accepted": self.accepted().collect::<Value>(),
             "rejected": self.rejected().collect::<Value>(),
             "reply": self.reply().map(|reply| reply_json(&reply)),
-            "error": self.error().map(|error| error_json(&error, &self.next_step(&error))),
+            "error": self.error().map(|error| self.problem(&error)),
             "bytes": self.traffic.bytes,
             "round_trips": self.traffic.round_trips,
             "elapsed_ms": milliseconds(self.elapsed),
@@ -175,33 +196,18 @@ impl Report {
 impl ServerFacts {
     /// A server that was not reached.
     pub(crate) fn unknown(config: &ClientConfig) -> Self {
-        let (host, port) = match &config.route {
-            #[cfg(unix)]
-            Route::UnixSocket(path) => (path.display().to_string(), None),
-            Route::Direct | Route::Proxy(_) => (config.host.clone(), Some(config.port)),
-        };
         Self {
-            host,
-            port,
-            address: None,
+            place: Server::new(config),
             session: None,
         }
     }
 
     /// The `server` object of every JSON document.
-    pub(crate) fn json(&self) -> Value {
-        let session = self.session.as_ref();
-        let extensions: Vec<String> = session.map_or_else(Vec::new, |session| {
-            session.extensions().lines().map(printable).collect()
-        });
-        json!({
-            "host": self.host,
-            "port": self.port,
-            "address": self.address.map(|address| address.to_string()),
-            "greeting": session.map(|session| session.greeting().text()),
-            "extensions": extensions,
-            "tls": session.and_then(Session::tls).map(tls_json),
-            "auth": session.and_then(Session::auth).map(|mechanism| mechanism.as_str()),
+    fn json(&self) -> Value {
+        let place = self.place.clone();
+        json!(match &self.session {
+            Some(session) => place.with_session(session),
+            None => place,
         })
     }
 }
@@ -227,48 +233,6 @@ impl Overall {
             Self::Failed => "failed",
         }
     }
-}
-
-/// The `error` object of every JSON document.
-pub(crate) fn error_json(error: &Error, hint: &str) -> Value {
-    json!({
-        "category": error.category().as_str(),
-        "stage": error.stage().as_str(),
-        "message": error.to_string(),
-        "hint": hint,
-    })
-}
-
-/// What to do next where the error itself does not say.
-fn next_step(error: &Error) -> String {
-    if let Some(hint) = error.hint() {
-        return hint.to_owned();
-    }
-    let step = match (error.category(), error.is_temporary()) {
-        (Category::Usage, _) => "Change the option, the address or the message.",
-        (Category::Dns, _) => "Check the host name, and that this machine can resolve names.",
-        (_, true) => "Try again later; if it persists, ask whoever runs the server.",
-        (Category::Authentication | Category::AuthUnavailable, false) => {
-            "Check user name, password and what the account is allowed to do."
-        }
-        (Category::RecipientRefused, false) => "Check the recipients' addresses.",
-        (Category::SenderRefused, false) => "Check the sender's address, and who may use it.",
-        (
-            Category::ConnectionTimeout
-            | Category::ConnectionRefused
-            | Category::ConnectionLost
-            | Category::EncryptionMismatch
-            | Category::StartTlsUnavailable
-            | Category::Certificate
-            | Category::Tls
-            | Category::MessageRefused
-            | Category::RateLimited
-            | Category::Temporary
-            | Category::Protocol,
-            false,
-        ) => "Check host, port and encryption, or ask whoever runs the server.",
-    };
-    step.to_owned()
 }
 
 /// The stage at which a verdict fell.
@@ -321,38 +285,4 @@ fn reply_json(reply: &Reply) -> Value {
 
 fn enhanced(reply: &Reply) -> Option<String> {
     reply.enhanced().map(|code| code.to_string())
-}
-
-fn tls_json(tls: &TlsSession) -> Value {
-    let certificate = tls.certificate.as_ref().map(|certificate| {
-        json!({
-            "subject": certificate.subject,
-            "issuer": certificate.issuer,
-            "not_after": date(certificate.not_after),
-            "sha256": certificate.fingerprint(),
-        })
-    });
-    json!({
-        "version": tls.version,
-        "cipher": tls.cipher,
-        "verified": tls.verification.is_verified(),
-        "certificate": certificate,
-    })
-}
-
-fn date(seconds: i64) -> Option<String> {
-    Timestamp::from_second(seconds)
-        .ok()
-        .map(|time| time.to_string())
-}
-
-fn printable(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len());
-    push_printable(&mut text, octets);
-    text
-}
-
-/// In steps of a tenth.
-pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -201,8 +201,11 @@ impl Screen {
     }
 }
 
-fn arrival(peer: SocketAddr) -> String {
-    format!("connected from {peer}")
+fn arrival(peer: Option<SocketAddr>) -> String {
+    match peer {
+        Some(peer) => format!("connected from {peer}"),
+        None => "connected by the Unix socket".to_owned(),
+    }
 }
 
 /// A terminal obeys control characters: none that a client sent gets there.

@@ -8,9 +8,10 @@ use super::courier::Courier;
 use super::exit::Exit;
 use super::extensions::{self, Wishes};
 use super::failure::Failure;
-use super::input::Input;
+use super::input::{Input, Inputs};
 use super::sandbox;
 use super::server::Target;
+use super::settings;
 use super::terminal;
 use crate::error::Stage;
 use crate::proto::address::{Mailbox, ReversePath};
@@ -18,6 +19,10 @@ use crate::proto::transaction::{Commitment, Envelope, Recipient};
 
 /// Sends the messages, and reports what became of each.
 pub(crate) async fn run(mut arguments: SendArguments) -> Result<Exit, Failure> {
+    let from = arguments.envelope.from.as_deref();
+    let sender = settings::apply(&mut arguments.connection, from).await?;
+    arguments.envelope.from = sender.address.or(arguments.envelope.from);
+    arguments.message.from_name = sender.name;
     let target = Target::from_arguments(&arguments.connection.server)?;
     if target == Target::BuiltIn {
         fill_in(&mut arguments);
@@ -90,7 +95,7 @@ fn check(arguments: &SendArguments) -> Result<(), Failure> {
 async fn prepare(
     arguments: &SendArguments,
     wishes: &Wishes<'_>,
-) -> Result<(Envelope, Vec<Input>), Failure> {
+) -> Result<(Envelope, Inputs), Failure> {
     let given = &arguments.envelope;
     let from = match &given.from {
         Some(text) => Some(mailbox(Stage::Mail, text)?),
@@ -119,7 +124,7 @@ async fn prepare(
     Ok((wishes.of_message(envelope), inputs))
 }
 
-fn mailbox(stage: Stage, text: &str) -> Result<Mailbox, Failure> {
+pub(crate) fn mailbox(stage: Stage, text: &str) -> Result<Mailbox, Failure> {
     text.parse::<Mailbox>().map_err(|error| {
         Failure::data(
             stage,

@@ -8,6 +8,7 @@ use super::args::{Encryption, ServerArguments};
 use super::failure::Failure;
 use crate::net::proxy::percent_decoded;
 use crate::proto::config::{Protocol, Security};
+use crate::proto::labels;
 
 /// Where a command connects.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub(crate) struct Socket {
     pub(crate) security: Security,
 }
 
-/// A password that came with a URL. `Debug` does not show it.
-#[derive(PartialEq, Eq)]
+/// A password that came with a URL or a file. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {
@@ -51,6 +52,18 @@ impl fmt::Debug for Secret {
 }
 
 impl Target {
+    /// A host of which nothing else is known.
+    pub(crate) fn of_host(host: &str) -> Self {
+        Self::Host(Server {
+            host: host.to_owned(),
+            port: Security::StartTls.default_port(),
+            security: Security::StartTls,
+            protocol: Protocol::Smtp,
+            username: None,
+            password: None,
+        })
+    }
+
     /// The target of these options.
     ///
     /// No error shows a URL: it may hold a password.
@@ -59,10 +72,13 @@ impl Target {
             return Self::from_url(url, arguments.encryption);
         }
         let Some(host) = &arguments.host else {
-            return Err(Failure::usage(
-                "no server is named: give --server URL or --host NAME ('--server sandbox:' is the \
-                 built-in one)",
-            ));
+            return Err(Failure::usage(match arguments.port {
+                Some(_) => "--port needs --host NAME, or --settings FILE",
+                None => {
+                    "no server is named: give --server URL, --host NAME or --settings FILE \
+                     ('--server sandbox:' is the built-in one)"
+                }
+            }));
         };
         let host = host
             .strip_prefix('[')
@@ -236,11 +252,16 @@ fn split_host(place: &str) -> Result<(&str, Option<&str>), Failure> {
 
 fn checked_host(host: &str) -> Result<&str, Failure> {
     let odd = |c: char| c.is_control() || c.is_whitespace() || "/?#@\\<>\"[]".contains(c);
-    match host.is_empty() || host.contains(odd) {
-        true => Err(Failure::usage(
+    if host.is_empty() || host.contains(odd) {
+        return Err(Failure::usage(
             "the host is empty, or has a character that no host name has",
+        ));
+    }
+    match host.is_ascii() || labels::to_ascii(host).is_some() {
+        true => Ok(host),
+        false => Err(Failure::usage(
+            "the host cannot be written in ASCII, and so is no host name: check its spelling",
         )),
-        false => Ok(host),
     }
 }
 
@@ -265,6 +286,7 @@ mod tests {
     fn arguments(server: &str, encryption: Option<Encryption>) -> ServerArguments {
         ServerArguments {
             server: Some(server.to_owned()),
+            settings: None,
             host: None,
             port: None,
             encryption,
@@ -355,6 +377,7 @@ mod tests {
         ] {
             let arguments = ServerArguments {
                 server: None,
+                settings: None,
                 host: Some("[::1]".into()),
                 port,
                 encryption,
@@ -442,6 +465,7 @@ mod tests {
             "smtp://jo:secret@[::1]x",
             "smtp://jo:secret@h/path",
             "smtp://jo:secret@a b",
+            "smtp://jo:secret@xn--\u{fc}",
         ] {
             match Target::from_arguments(&arguments(url, None)) {
                 Ok(target) => panic!("{url}: {target:?}"),

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 /// Prints a line to standard output.
 pub(crate) fn line(text: impl fmt::Display) {
     static SAID: Once = Once::new();
+    clear_status();
     match writeln!(io::stdout().lock(), "{text}") {
         Ok(()) => {}
         // Whoever closed the pipe does not want to know.
@@ -19,8 +20,46 @@ pub(crate) fn line(text: impl fmt::Display) {
 
 /// Prints a line to standard error.
 pub(crate) fn error_line(text: impl fmt::Display) {
+    clear_status();
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
+
+/// Shows how far it is, at the foot of the terminal, until something else is printed. Where standard
+/// error is no terminal, nothing.
+pub(crate) fn status(text: impl fmt::Display) {
+    if !has_status() {
+        return;
+    }
+    let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = write!(io::stderr().lock(), "{CLEAR}{text}");
+    let _ = io::stderr().flush();
+    *shown = Status::Shown;
+}
+
+/// Whether there is somebody to show it to.
+pub(crate) fn has_status() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !dumb
+}
+
+/// Takes away what [`status`] has shown.
+pub(crate) fn clear_status() {
+    let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Status::Shown = std::mem::replace(&mut *shown, Status::None) {
+        let _ = write!(io::stderr().lock(), "{CLEAR}");
+        let _ = io::stderr().flush();
+    }
+}
+
+/// Whether the last line of the terminal is a status.
+enum Status {
+    None,
+    Shown,
+}
+
+static STATUS: Mutex<Status> = Mutex::new(Status::None);
+/// To the beginning of the line, and nothing behind.
+const CLEAR: &str = "\r\x1b[K";
 
 /// Warns on standard error.
 pub(crate) fn warn(text: impl fmt::Display) {

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::rustls::crypto::hash::Hash;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
-use crate::proto::session::Certificate;
+use crate::proto::evidence::CertificateProblem;
+use crate::proto::session::{Certificate, CertificateRole};
 
 /// The facts of a certificate in DER. Of one that cannot be read only the fingerprint is known.
 pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
@@ -23,8 +25,31 @@ pub(super) fn facts(der: &[u8], sha256: &dyn Hash) -> Certificate {
         certificate.names = names(&parsed);
         certificate.not_before = parsed.validity().not_before.timestamp();
         certificate.not_after = parsed.validity().not_after.timestamp();
+        certificate.key = key(&parsed);
+        certificate.role = match parsed.is_ca() {
+            true => CertificateRole::Authority,
+            false => CertificateRole::EndEntity,
+        };
+        certificate.issuer_location = issuer_location(&parsed);
     }
     certificate
+}
+
+/// What it means that nobody who is trusted vouches for a chain. Where the issuer of the server's own
+/// certificate is not shown, it may be a root that is not trusted; but the issuers of public
+/// authorities' are not roots, and say where theirs are to be found.
+pub(super) fn untrusted(chain: &[Certificate]) -> CertificateProblem {
+    let Some((own, issuers)) = chain.split_first() else {
+        return CertificateProblem::UnknownIssuer;
+    };
+    let is_shown = issuers.iter().any(|issuer| issuer.subject == own.issuer);
+    if own.is_self_issued() {
+        CertificateProblem::SelfSigned
+    } else if !is_shown && own.issuer_location.is_some() {
+        CertificateProblem::IncompleteChain
+    } else {
+        CertificateProblem::UnknownIssuer
+    }
 }
 
 /// The channel binding tls-server-end-point (RFC 5929 §4.1): a digest of the certificate by the hash
@@ -57,7 +82,7 @@ pub(super) fn hexadecimal(octets: &[u8]) -> String {
 }
 
 /// Seconds since 1970 as a date in UTC, such as `2026-11-24`.
-pub(super) fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     // Days to a date of the proleptic Gregorian calendar, by eras of 400 years that begin in March.
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -72,6 +97,38 @@ pub(super) fn date(seconds: u64) -> String {
     };
     let year = era * 400 + year_of_era + next_year;
     format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    let Ok(key) = certificate.public_key().parsed() else {
+        return String::new();
+    };
+    let kind = match key {
+        PublicKey::RSA(_) => "RSA",
+        PublicKey::EC(_) => "EC",
+        PublicKey::DSA(_) => "DSA",
+        PublicKey::GostR3410(_) | PublicKey::GostR3410_2012(_) => "GOST",
+        PublicKey::Unknown(_) => return String::new(),
+    };
+    format!("{kind}, {} bits", key.key_size())
+}
+
+/// The first location of the issuer's certificate (id-ad-caIssuers, RFC 5280 §4.2.2.1).
+fn issuer_location(certificate: &X509Certificate<'_>) -> Option<String> {
+    let access =
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+                _ => None,
+            })?;
+    access.iter().find_map(|description| {
+        let is_issuer = description.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2";
+        match &description.access_location {
+            GeneralName::URI(location) if is_issuer => Some(printable(location)),
+            _ => None,
+        }
+    })
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
@@ -123,6 +180,39 @@ mod tests {
         assert_eq!(end_point(&sha384), Some(Sha384::digest(&sha384).to_vec()));
         assert_eq!(end_point(&made(&rcgen::PKCS_ED25519)), None);
         assert_eq!(end_point(b"no certificate"), None);
+    }
+
+    #[test]
+    fn what_a_chain_lacks_is_told_by_what_it_shows() {
+        let made = |subject: &str, issuer: &str, location: Option<&str>| {
+            let mut certificate = Certificate::new([0; 32]);
+            certificate.subject = subject.to_owned();
+            certificate.issuer = issuer.to_owned();
+            certificate.issuer_location = location.map(str::to_owned);
+            certificate
+        };
+        let location = Some("http://ca.example/r3.crt");
+        let own = made("CN=mx", "CN=R3", location);
+        let issuer = made("CN=R3", "CN=X1", location);
+        for (chain, problem) in [
+            (vec![], CertificateProblem::UnknownIssuer),
+            (vec![own.clone()], CertificateProblem::IncompleteChain),
+            (
+                vec![own.clone(), made("CN=R4", "CN=X1", location)],
+                CertificateProblem::IncompleteChain,
+            ),
+            (vec![own, issuer], CertificateProblem::UnknownIssuer),
+            (
+                vec![made("CN=mx", "CN=private", None)],
+                CertificateProblem::UnknownIssuer,
+            ),
+            (
+                vec![made("CN=mx", "CN=mx", None)],
+                CertificateProblem::SelfSigned,
+            ),
+        ] {
+            assert_eq!(untrusted(&chain), problem, "{chain:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::config::ClientConfig;
 use super::driver::{Driver, Endpoints};
+use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
@@ -28,9 +29,10 @@ use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, TransactionId
 /// A clone is another handle to the same connection; messages of many tasks share its round trips.
 /// When the last handle and the last [`Delivery`] are dropped, the connection says QUIT and closes.
 ///
-/// A client is one session, and makes no other. Where the server takes only so many messages in one
-/// (MAILMAX, RFC 9422), those beyond are not sent, with an error that is
-/// [`Category::Temporary`]: connect again for them.
+/// A client is one session, and makes no other. A server may take only so many messages in one, or
+/// recipients of only so many domains (MAILMAX and RCPTDOMAINMAX, RFC 9422), and may close when it
+/// likes: [`Envelope::rest`] says whom the next client has to send the message to, and
+/// [`Outcome::with_rest`] what came of both.
 ///
 /// ```no_run
 /// use ehlo::{BareNewlines, Client, ClientConfig, Content, Envelope, Mailbox, Security};
@@ -87,6 +89,7 @@ impl Client {
         observer: Option<Box<dyn Observer + Send>>,
     ) -> Result<Connecting, Error> {
         let starter = Starter::prepare(&config).await?;
+        config.reached(Milestone::Prepared);
         match route::reach(&config).await? {
             Reached::Tcp(stream, endpoints) => {
                 let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
@@ -148,7 +151,8 @@ impl Client {
         self.enqueue(envelope, Some(body), permits)
     }
 
-    /// Asks for each recipient whether the server would accept it. Nothing is sent to anybody.
+    /// Asks for each recipient whether the server would accept it, or, where there is none, whether it
+    /// would accept the sender: the outcome then has one verdict. Nothing is sent to anybody.
     pub fn probe(&self, envelope: Envelope) -> Delivery {
         let permits = self.owner.shared.take_room(None);
         self.enqueue(envelope, None, permits)
@@ -182,43 +186,7 @@ impl Client {
         let body = Body::Streamed(streamed);
         let permits = self.owner.shared.wait_for_room(&body).await;
         let mut delivery = self.enqueue(envelope, Some(body), permits);
-        let mut buffer = BytesMut::new();
-        loop {
-            if let Some(outcome) = delivery.room_or_outcome().await {
-                return outcome;
-            }
-            if buffer.capacity() < PIECE / 4 {
-                buffer.reserve(PIECE);
-            }
-            let read = tokio::select! {
-                biased;
-                outcome = &mut delivery => return outcome,
-                read = reader.read_buf(&mut buffer) => read,
-            };
-            match read {
-                Ok(0) => {
-                    while delivery.finish_body() == Taken::No {
-                        if let Some(outcome) = delivery.room_or_outcome().await {
-                            return outcome;
-                        }
-                    }
-                    return delivery.await;
-                }
-                Ok(_) => {
-                    let mut piece = buffer.split().freeze();
-                    while let Err(back) = delivery.write_body(piece) {
-                        piece = back;
-                        if let Some(outcome) = delivery.room_or_outcome().await {
-                            return outcome;
-                        }
-                    }
-                }
-                Err(error) => {
-                    delivery.abandon_body();
-                    return blame_reader(delivery.await, error);
-                }
-            }
-        }
+        delivery.feed(&mut reader).await
     }
 
     /// Sends one message and ends the connection. QUIT travels with the message, where the server
@@ -229,24 +197,16 @@ impl Client {
     pub async fn send_last(self, envelope: Envelope, body: impl Into<Body>) -> Outcome {
         let body = body.into();
         let permits = self.owner.shared.wait_for_room(&body).await;
-        // What the server puts off needs another transaction: QUIT waits until that is known.
-        let may_go_on = match &body {
-            Body::Whole(_) => Rounds::may_be_needed(&envelope),
-            Body::Streamed(_) => false,
-        };
         let submitted = self.owner.shared.change(|state| {
             let now = now();
             let submitted = begin(state, envelope, Some(body), permits, now);
-            if !may_go_on {
-                state.connection.quit(now);
-            }
+            state.leave(now);
             submitted
         });
         let outcome = self.delivery(submitted, permits).await;
-        self.owner.shared.change(|state| {
-            state.connection.quit(now());
-            state.departure = Departure::WhenIdle;
-        });
+        self.owner
+            .shared
+            .change(|state| state.departure = Departure::WhenIdle);
         outcome
     }
 
@@ -288,10 +248,30 @@ impl Client {
     /// # Errors
     /// What ended the connection before.
     pub async fn close(self) -> Result<(), Error> {
-        self.owner
-            .shared
-            .change(|state| state.connection.quit(now()));
+        self.owner.shared.change(|state| state.leave(now()));
+        self.closed().await
+    }
+
+    /// Waits for the end of the connection, whoever makes it.
+    pub(super) async fn closed(&self) -> Result<(), Error> {
         poll_fn(|cx| self.owner.shared.lock().poll_closed(cx)).await
+    }
+
+    /// Whether both are handles to one connection.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
+    /// Messages that the server has answered, one way or the other.
+    pub(super) fn answered(&self) -> u64 {
+        self.owner.shared.lock().answered()
+    }
+
+    /// Whether it still takes messages: nobody has ended it, and nobody is about to.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.owner.shared.lock();
+        state.takes_messages()
     }
 
     fn enqueue(&self, envelope: Envelope, body: Option<Body>, permits: u32) -> Delivery {
@@ -401,12 +381,53 @@ impl fmt::Debug for Delivery {
 enum DeliveryStage {
     Waiting(TransactionId),
     /// Of a message that may take more than one transaction.
-    InRounds(Box<Rounds>),
+    InRounds(u64),
     Refused(Outcome),
     Taken,
 }
 
 impl Delivery {
+    /// Writes a streamed body, as the engine wants it, and waits for the outcome.
+    pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
+        let mut buffer = BytesMut::new();
+        loop {
+            if let Some(outcome) = self.room_or_outcome().await {
+                return outcome;
+            }
+            if buffer.capacity() < PIECE / 4 {
+                buffer.reserve(PIECE);
+            }
+            let read = tokio::select! {
+                biased;
+                outcome = &mut *self => return outcome,
+                read = reader.read_buf(&mut buffer) => read,
+            };
+            match read {
+                Ok(0) => {
+                    while self.finish_body() == Taken::No {
+                        if let Some(outcome) = self.room_or_outcome().await {
+                            return outcome;
+                        }
+                    }
+                    return self.await;
+                }
+                Ok(_) => {
+                    let mut piece = buffer.split().freeze();
+                    while let Err(back) = self.write_body(piece) {
+                        piece = back;
+                        if let Some(outcome) = self.room_or_outcome().await {
+                            return outcome;
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.abandon_body();
+                    return blame_reader(self.await, error);
+                }
+            }
+        }
+    }
+
     /// Waits until the engine wants more of the body, or the transaction is over.
     async fn room_or_outcome(&mut self) -> Option<Outcome> {
         poll_fn(|cx| {
@@ -486,21 +507,10 @@ impl Future for Delivery {
                     }
                 }
             }
-            DeliveryStage::InRounds(mut rounds) => {
-                // Another transaction is something for the driver to send.
-                let mut state = self.owner.shared.lock();
-                let submitted = state.submitted();
-                let finished = rounds.poll(&mut state, cx, now());
-                let driver = match state.submitted() == submitted {
-                    true => None,
-                    false => state.driver.clone(),
-                };
-                drop(state);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+            DeliveryStage::InRounds(number) => {
+                let finished = self.owner.shared.lock().poll_rounds(number, cx);
                 if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(rounds);
+                    self.stage = DeliveryStage::InRounds(number);
                 }
                 finished
             }
@@ -517,10 +527,11 @@ impl Drop for Delivery {
                 let id = *id;
                 self.owner.shared.change(|state| state.abandon(id, now()));
             }
-            DeliveryStage::InRounds(rounds) => {
+            DeliveryStage::InRounds(number) => {
+                let number = *number;
                 self.owner
                     .shared
-                    .change(|state| rounds.abandon(state, now()));
+                    .change(|state| state.abandon_rounds(number, now()));
             }
             DeliveryStage::Refused(_) | DeliveryStage::Taken => {}
         }
@@ -536,10 +547,9 @@ fn begin(
     now: Instant,
 ) -> Result<DeliveryStage, Vec<Verdict>> {
     match body {
-        Some(Body::Whole(content)) if Rounds::may_be_needed(&envelope) => {
-            Rounds::begin(state, envelope, content, permits, now)
-                .map(|rounds| DeliveryStage::InRounds(Box::new(rounds)))
-        }
+        Some(Body::Whole(content)) if Rounds::may_be_needed(&envelope) => state
+            .submit_in_rounds(envelope, content, permits, now)
+            .map(DeliveryStage::InRounds),
         body => state
             .submit(envelope, body, permits, now)
             .map(DeliveryStage::Waiting),

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::milestone::{Milestone, Watcher};
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::route::Route;
+use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, Security};
+use crate::proto::labels;
 use crate::proto::reply::Reply;
 use crate::proto::sasl::{Credentials, MechanismName};
 
@@ -60,14 +63,22 @@ pub struct ClientConfig {
     /// Who is asked where the session's log-in is `Login::Ask`. Default `None`: nobody, and the
     /// connection fails there.
     pub credentials: Option<Arc<dyn CredentialSource>>,
+    /// Who is told how each connection gets on. Default `None`: nobody.
+    pub watcher: Option<Arc<dyn Watcher>>,
     lessons: Arc<Lessons>,
 }
 
 impl ClientConfig {
-    /// A configuration for this host, with the port that goes with the security.
+    /// A configuration for this host, with the port that goes with the security. A name beyond ASCII
+    /// is written as A-labels, which is what resolvers and certificates have.
     pub fn new(host: impl Into<String>, security: Security) -> Self {
+        let host = host.into();
+        let ascii = match host.is_ascii() {
+            true => None,
+            false => labels::to_ascii(&host),
+        };
         Self {
-            host: host.into(),
+            host: ascii.unwrap_or(host),
             port: security.default_port(),
             certificate_name: None,
             session: Config::new(security),
@@ -78,6 +89,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(30),
             source_address: None,
             credentials: None,
+            watcher: None,
             lessons: Arc::default(),
         }
     }
@@ -107,6 +119,13 @@ impl ClientConfig {
     #[must_use]
     pub fn with_credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
         self.credentials = Some(source);
+        self
+    }
+
+    /// With somebody who is told how each connection gets on.
+    #[must_use]
+    pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watcher = Some(watcher);
         self
     }
 
@@ -162,6 +181,42 @@ impl ClientConfig {
         self
     }
 
+    /// Whether a connection by this configuration is as good as one by the other: all that is
+    /// configured is equal. Nothing is taken for harmless, so that no connection is used by somebody
+    /// who would not have made it.
+    pub(super) fn is_equivalent(&self, other: &Self) -> bool {
+        // Named one by one, so that a field to come is not forgotten.
+        let Self {
+            host,
+            port,
+            certificate_name,
+            session,
+            #[cfg(feature = "tls")]
+            tls,
+            route,
+            address_policy,
+            connect_timeout,
+            source_address,
+            credentials,
+            watcher,
+            lessons: _,
+        } = self;
+        #[cfg(feature = "tls")]
+        let tls = tls.is_equivalent(&other.tls);
+        #[cfg(not(feature = "tls"))]
+        let tls = true;
+        tls && is_same(credentials.as_ref(), other.credentials.as_ref())
+            && is_same(watcher.as_ref(), other.watcher.as_ref())
+            && *host == other.host
+            && *port == other.port
+            && *certificate_name == other.certificate_name
+            && *session == other.session
+            && *route == other.route
+            && *address_policy == other.address_policy
+            && *connect_timeout == other.connect_timeout
+            && *source_address == other.source_address
+    }
+
     /// The session's policy for the next connection, with what earlier ones have learnt.
     pub(super) fn next_session(&self) -> Config {
         let mut session = self.session.clone();
@@ -171,8 +226,24 @@ impl ClientConfig {
         session
     }
 
+    /// Tells the watcher, if there is one.
+    pub(super) fn reached(&self, milestone: Milestone<'_>) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(milestone, now());
+        }
+    }
+
     pub(super) fn lessons(&self) -> Arc<Lessons> {
         Arc::clone(&self.lessons)
+    }
+}
+
+/// Whether both are the same one, or there is none.
+fn is_same<T: ?Sized>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

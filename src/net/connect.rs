@@ -14,14 +14,17 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::config::ClientConfig;
+use super::milestone::Milestone;
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::resolve::{resolve, timed_out};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::config::Security;
+use crate::proto::evidence::{Attempt, Evidence};
 
 /// A TCP connection to be made: to a server, or to a proxy on the way to one.
 pub(super) struct Dial<'a> {
+    config: &'a ClientConfig,
     host: &'a str,
     port: u16,
     role: Role,
@@ -71,6 +74,7 @@ impl Role {
 impl<'a> Dial<'a> {
     pub(super) fn to_server(config: &'a ClientConfig, deadline: Instant) -> Self {
         Self {
+            config,
             host: &config.host,
             port: config.port,
             role: Role::Server(config.session.security),
@@ -105,7 +109,11 @@ impl<'a> Dial<'a> {
             Role::Server(_) => error,
             Role::Proxy => unknown_proxy(&error),
         })?;
-        self.policy.permit(self.host, resolved).map(interleave)
+        let addresses = interleave(self.policy.permit(self.host, resolved)?);
+        if let Role::Server(_) = self.role {
+            self.config.reached(Milestone::Resolved(&addresses));
+        }
+        Ok(addresses)
     }
 
     /// Resolves the host and connects. TCP_NODELAY is set before the first octet: a message must not
@@ -181,13 +189,28 @@ impl<'a> Dial<'a> {
             Role::Proxy => "Check the proxy's host and port, and that it runs.",
         };
         let error = Error::new(category, stage, party, message).with_hint(hint);
-        match failures.last() {
+        let error = match failures.last() {
             Some((_, last)) => {
                 error.with_source(Arc::new(io::Error::new(last.kind(), describe(last))))
             }
             None => error,
+        };
+        match self.role {
+            Role::Server(_) => error.with_evidence(attempts(failures, unanswered)),
+            // What is known of the proxy says nothing about the server.
+            Role::Proxy => error,
         }
     }
+}
+
+fn attempts(failures: &[(SocketAddr, io::Error)], unanswered: &[SocketAddr]) -> Evidence {
+    let failed = failures
+        .iter()
+        .map(|(address, error)| Attempt::new(*address, error.kind()));
+    let silent = unanswered
+        .iter()
+        .map(|address| Attempt::new(*address, io::ErrorKind::TimedOut));
+    Evidence::Attempts(failed.chain(silent).collect())
 }
 
 /// So long from now; a time that no clock can tell is as good as none.

@@ -14,6 +14,7 @@ use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
+use super::milestone::{Milestone, Watcher};
 use super::secure::Starter;
 use super::shared::{Departure, Life, Owner, Shared, State, now};
 use super::trace::Trace;
@@ -28,6 +29,10 @@ use crate::proto::session::{TransportError, TransportErrorKind};
 /// Drives one connection until it is over; it resolves when the stream is closed.
 ///
 /// Dropping it ends the connection: whatever is not finished gets its verdict at once.
+///
+/// A poll takes microseconds, but for one of a log-in by SCRAM: that counts as many iterations as the
+/// server asks for ([`Limits::scram_iterations`](crate::proto::Limits::scram_iterations)), with the
+/// connection locked.
 #[must_use = "a connection does nothing unless its driver is polled"]
 pub struct Driver<S> {
     shared: Arc<Shared>,
@@ -42,6 +47,7 @@ struct Wire<S> {
     writing: Writing,
     timer: Timer,
     source: Option<Arc<dyn CredentialSource>>,
+    watcher: Option<Arc<dyn Watcher>>,
     asked: Option<CredentialsFuture>,
     lessons: Arc<Lessons>,
     trace: Trace,
@@ -112,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             writing: Writing::Idle,
             timer: Timer::default(),
             source: config.credentials.clone(),
+            watcher: config.watcher.clone(),
             asked: None,
             lessons: config.lessons(),
             trace: Trace::new(&config.host),
@@ -165,12 +172,13 @@ impl<S> Drop for Driver<S> {
             TransportErrorKind::Lost,
             "the connection's driver was dropped: its runtime has shut down, or its task was ended",
         );
-        state.connection.failed(cause, now());
+        let now = now();
+        state.connection.failed(cause, now);
         let mut result = Ok(());
         while let Some(event) = state.connection.poll_event() {
             match event {
                 Event::Finished { id, recipients } => {
-                    state.finish(id, recipients);
+                    state.finish(id, recipients, now);
                 }
                 Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Closed(closed) => result = closed,
@@ -181,7 +189,7 @@ impl<S> Drop for Driver<S> {
                 | Event::Recipient { .. } => {}
             }
         }
-        state.close(result);
+        state.close(result, now);
         self.shared.close_room();
         let woken = state.take_woken();
         drop(state);
@@ -211,6 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if course == Course::Over {
                 return Poll::Ready(());
             }
+            state.leave_if_done(now);
             step = step.or(self.write(state, now, cx));
             if step == Step::Nothing && self.clock(state, now, cx) == Step::Nothing {
                 return self.depart(shared, state, cx).into();
@@ -224,7 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn handshake(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
         match self.transport.poll_handshake(cx) {
             Poll::Pending => return Step::Nothing,
-            Poll::Ready(Ok(session)) => state.connection.tls_established(session, now),
+            Poll::Ready(Ok(session)) => {
+                self.reached(Milestone::Secured(&session));
+                state.connection.tls_established(session, now);
+            }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
         }
         self.reading = Reading::Open;
@@ -296,13 +308,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             step = Step::Progress;
             match event {
                 Event::Finished { id, recipients } => {
-                    let permits = state.finish(id, recipients);
+                    let permits = state.finish(id, recipients, now);
                     shared.give_room(permits);
                 }
                 Event::Noticed { id, notice } => state.notice(id, notice),
                 Event::Recipient { .. } => {}
                 Event::Reached { stage, reply } => {
                     self.trace.reached(stage, reply.code().number());
+                    self.reached(Milestone::Granted(stage, &reply));
                 }
                 Event::StartTls => self.start_tls(&mut state.connection, now),
                 Event::CredentialsWanted {
@@ -328,6 +341,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
         }
         (step, Course::On)
+    }
+
+    /// Tells the watcher, by a clock that is read anew: a handshake takes time within a turn.
+    fn reached(&self, milestone: Milestone<'_>) {
+        if let Some(watcher) = &self.watcher {
+            watcher.reached(milestone, now());
+        }
     }
 
     fn start_tls(&mut self, connection: &mut Connection, now: Instant) {
@@ -407,7 +427,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         {
             self.lessons.note_refusal_behind_message();
         }
-        state.close(result);
+        state.close(result, now());
         shared.close_room();
     }
 }

@@ -6,14 +6,17 @@
 //! that the engine has to say with one vectored write. It reads while it writes, so a long
 //! recipient list cannot deadlock, and a refusal in the middle of a message is seen at once.
 //!
+//! A [`Pool`](crate::Pool) has several connections, and uses them again.
+//!
 //! Reading order: `client` (what callers hold), `shared` (what handles and driver have in common),
 //! `driver`, `transport`, then `route` (the ways to a server) with `resolve`, `policy`, `connect` and
-//! `tunnel`, then `tls` with its parts.
+//! `tunnel`, then `tls` with its parts, then `pool`, which stands on `client` alone. `milestone` is for
+//! those who want to know how a connection gets on.
 //!
 //! What is decided here is how octets travel, never which: that is the engine's.
 
 #[cfg(feature = "tls")]
-mod certificate;
+pub(crate) mod certificate;
 #[cfg(not(feature = "tls"))]
 mod cleartext;
 pub(crate) mod client;
@@ -21,8 +24,12 @@ pub(crate) mod config;
 mod connect;
 mod driver;
 #[cfg(feature = "tls")]
+mod failed;
+#[cfg(feature = "tls")]
 mod handshake;
+mod milestone;
 mod policy;
+pub(crate) mod pool;
 pub(crate) mod proxy;
 mod resolve;
 mod rounds;
@@ -44,7 +51,9 @@ use handshake as secure;
 pub use client::Connecting;
 pub use config::{CredentialSource, CredentialsFuture};
 pub use driver::Driver;
+pub use milestone::{Milestone, Watcher};
 pub use policy::AddressPolicy;
+pub use pool::{PoolOptions, PoolStats, SendAll};
 pub use proxy::{Proxy, ProxyError};
 pub use route::Route;
 #[cfg(feature = "tls")]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::evidence::Evidence;
 
 /// Which addresses of a host may be connected to.
 ///
@@ -92,6 +93,7 @@ fn refused(host: &str, kinds: &str) -> Error {
         "Name a server on the public Internet, or have whoever runs this program allow all \
          addresses.",
     )
+    .with_evidence(Evidence::AddressPolicy)
 }
 
 /// What is special about an address; `None` for one of the public Internet.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::evidence::{Evidence, Resolution};
 
 /// The addresses of a host, in the system's order of preference (RFC 6724). An address stands for
 /// itself.
@@ -14,12 +15,13 @@ use crate::error::{Category, Error, Party, Stage};
 /// # Errors
 /// A name without addresses, for good or for now, or one that cannot be a name.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    check(host)?;
     if let Some(address) = literal(host) {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    check(host)?;
     if is_invalid(host) {
-        return Err(no_address(host, "names below `.invalid` never have one"));
+        let why = "names below `.invalid` never have one";
+        return Err(no_address(host, Resolution::NoSuchName, why));
     }
     let name = host.to_owned();
     let looked_up = tokio::task::spawn_blocking(move || look_up(&name))
@@ -27,10 +29,8 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Er
         .map_err(|error| unresolved(host, "the look-up was ended", io::Error::other(error)))?;
     let addresses = looked_up.map_err(|error| failure(host, error))?;
     if addresses.is_empty() {
-        return Err(no_address(
-            host,
-            "the resolver knows the name, but no address",
-        ));
+        let why = "the resolver knows the name, but no address";
+        return Err(no_address(host, Resolution::NoAddress, why));
     }
     Ok(addresses
         .into_iter()
@@ -51,6 +51,7 @@ pub(super) fn timed_out(host: &str) -> Error {
     )
     .with_temporary(true)
     .with_hint("Check this machine's resolver and network, or try again later.")
+    .with_evidence(Evidence::Resolution(Resolution::TimedOut))
 }
 
 /// An address where a name may stand, in brackets or without.
@@ -62,8 +63,9 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     bare.parse().ok()
 }
 
+/// A URL or a mail address is not asked for: no name has such characters.
 fn check(host: &str) -> Result<(), Error> {
-    let odd = |c: char| c.is_control() || c.is_whitespace();
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "/:@".contains(c);
     if host.is_empty() || host.contains(odd) {
         return Err(Error::new(
             Category::Usage,
@@ -98,8 +100,12 @@ fn look_up(name: &str) -> Result<Vec<SocketAddr>, LookupError> {
 
 fn failure(host: &str, error: LookupError) -> Error {
     match error.kind() {
-        LookupErrorKind::NoName | LookupErrorKind::NoData => {
-            no_address(host, "no such name, or no address")
+        LookupErrorKind::NoName => {
+            no_address(host, Resolution::NoSuchName, "no such name, or no address")
+        }
+        LookupErrorKind::NoData => {
+            let why = "the name exists, but has no address";
+            no_address(host, Resolution::NoAddress, why)
         }
         LookupErrorKind::Again
         | LookupErrorKind::Memory
@@ -116,7 +122,7 @@ fn failure(host: &str, error: LookupError) -> Error {
     }
 }
 
-fn no_address(host: &str, why: &str) -> Error {
+fn no_address(host: &str, problem: Resolution, why: &str) -> Error {
     Error::new(
         Category::Dns,
         Stage::Resolve,
@@ -124,6 +130,7 @@ fn no_address(host: &str, why: &str) -> Error {
         format!("{host} has no address: {why}"),
     )
     .with_hint("Check the host's spelling; a mail domain's server often has another name.")
+    .with_evidence(Evidence::Resolution(problem))
 }
 
 fn unresolved(host: &str, why: &str, error: io::Error) -> Error {
@@ -135,6 +142,7 @@ fn unresolved(host: &str, why: &str, error: io::Error) -> Error {
     )
     .with_hint("Check this machine's resolver and network, or try again later.")
     .with_source(Arc::new(error))
+    .with_evidence(Evidence::Resolution(Resolution::Failed))
 }
 
 #[cfg(test)]
@@ -162,7 +170,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_cannot_be_a_name_is_the_callers_mistake() {
-        for host in ["", "mx example", "mx\r\n", "mx\0"] {
+        for host in [
+            "",
+            "mx example",
+            "mx\r\n",
+            "mx\0",
+            "https://mx.example/",
+            "mx.example:587",
+            "jo@mx.example",
+        ] {
             let error = resolve(host, 25).await.unwrap_err();
             assert_eq!(error.category(), Category::Usage, "{host:?}");
         }

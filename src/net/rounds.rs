@@ -1,33 +1,56 @@
 //! One message in several transactions, where a server takes fewer recipients at a time than it has
 //! (RFC 5321 §4.5.3.1.10, RFC 9422): for the caller it stays one, with a verdict for each recipient.
+//!
+//! The driver goes from one round to the next as soon as its replies are there, whether or not the
+//! caller polls.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
-use super::shared::State;
+use super::shared::{State, closed_error, register};
 use crate::proto::body::Content;
 use crate::proto::notice::Notice;
 use crate::proto::transaction::{Body, Commitment, Envelope, Outcome, TransactionId, Verdict};
 
 /// The transactions of a message with several recipients.
 pub(super) struct Rounds {
+    number: u64,
     envelope: Envelope,
     content: Content,
     /// Those that are not finished, in the order of their submission.
-    parts: VecDeque<Part>,
-    /// In envelope order.
-    verdicts: Vec<Option<Verdict>>,
+    parts: Vec<Part>,
+    /// In envelope order, as far as they are known.
+    verdicts: Vec<Verdict>,
     notices: Vec<Notice>,
-    /// Transactions submitted before its own.
-    begun: u64,
+    /// The places of those who were put off, and have no part.
+    put_off: Vec<usize>,
+    /// Whether a part of this round was accepted for somebody.
+    worth: Worth,
+    /// How many recipients the server seems to take, where it has put off all behind them.
+    seeming: Option<usize>,
+    standing: Standing,
+    waker: Option<Waker>,
 }
 
 /// One transaction.
 struct Part {
     id: TransactionId,
-    /// The places of its recipients in the envelope.
-    places: Vec<usize>,
+    /// The places of its recipients in the envelope; `None` where it has all of them.
+    places: Option<Vec<usize>>,
+}
+
+/// Whether a round was worth it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    Nothing,
+    Something,
+}
+
+/// Whether more rounds may follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Wanted,
+    Withdrawn,
 }
 
 impl Rounds {
@@ -46,103 +69,187 @@ impl Rounds {
     /// The verdicts, where nothing can be submitted.
     pub(super) fn begin(
         state: &mut State,
-        envelope: Envelope,
-        content: Content,
+        number: u64,
+        (envelope, content): (Envelope, Content),
         permits: u32,
         now: Instant,
     ) -> Result<Self, Vec<Verdict>> {
         let count = envelope.recipients().len();
-        let limit = state.connection.session().and_then(|session| {
-            let limit = session.extensions().limits().recipients?;
-            usize::try_from(limit.get()).ok()
-        });
         let mut rounds = Self {
-            parts: VecDeque::new(),
-            verdicts: vec![None; count],
+            number,
+            parts: Vec::new(),
+            verdicts: Vec::new(),
             notices: Vec::new(),
-            begun: state.submitted(),
+            put_off: Vec::new(),
+            worth: Worth::Nothing,
+            seeming: None,
+            standing: Standing::Wanted,
+            waker: None,
             envelope,
             content,
         };
-        let mut permits = permits;
-        let places: Vec<usize> = (0..count).collect();
-        for places in places.chunks(limit.unwrap_or(count).max(1)) {
-            rounds.submit(state, places.to_vec(), std::mem::take(&mut permits), now);
+        match state.recipient_limit() {
+            Some(limit) if limit < count => {
+                let places: Vec<usize> = (0..count).collect();
+                rounds.submit_to(state, &places, permits, now);
+            }
+            Some(_) | None => rounds.submit(state, None, permits, now),
         }
-        match rounds.parts.is_empty() {
-            true => Err(rounds.verdicts.into_iter().flatten().collect()),
+        match rounds.is_finished() {
+            true => Err(rounds.verdicts),
             false => Ok(rounds),
         }
     }
 
-    /// Takes what is finished, and submits what was put off again. Ready when nothing is left.
-    pub(super) fn poll(
+    /// Whether nothing of it is on its way or will be.
+    pub(super) fn is_finished(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// By which the connection knows it.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether somebody was put off whose turn comes when the others have been answered.
+    pub(super) fn has_put_off(&self) -> bool {
+        !self.is_finished() && !self.put_off.is_empty()
+    }
+
+    /// Its transactions that are not finished.
+    pub(super) fn unfinished(&self) -> Vec<TransactionId> {
+        self.parts.iter().map(|part| part.id).collect()
+    }
+
+    /// No further transaction is begun.
+    pub(super) fn withdraw(&mut self) {
+        self.standing = Standing::Withdrawn;
+    }
+
+    pub(super) fn register(&mut self, cx: &Context<'_>) {
+        register(&mut self.waker, cx);
+    }
+
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// The verdicts of a message that is finished.
+    pub(super) fn into_outcome(self) -> Outcome {
+        Outcome::new(self.verdicts).with_notices(self.notices)
+    }
+
+    /// Takes the verdicts of one of its transactions; behind the last of a round, whoever was put off
+    /// gets another one, if this one was of use to somebody: so there is an end to it.
+    pub(super) fn take(
         &mut self,
         state: &mut State,
-        cx: &Context<'_>,
+        id: TransactionId,
+        outcome: (Vec<Verdict>, Vec<Notice>),
         now: Instant,
-    ) -> Poll<Outcome> {
-        while let Some(part) = self.parts.front() {
-            let outcome = match state.poll_finished(part.id, cx) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => return Poll::Pending,
-            };
-            if let Some(part) = self.parts.pop_front() {
-                self.take(state, part, &outcome, now);
+    ) {
+        let Some(index) = self.parts.iter().position(|part| part.id == id) else {
+            return;
+        };
+        let part = self.parts.remove(index);
+        let (mut verdicts, notices) = outcome;
+        // A connection that ended without the engine has one verdict for all.
+        if let Some(last) = verdicts.last().cloned() {
+            let all = self.envelope.recipients().len();
+            verdicts.resize(part.places.as_ref().map_or(all, Vec::len), last);
+        }
+        if verdicts.iter().any(Verdict::is_accepted) {
+            self.worth = Worth::Something;
+        }
+        self.guess(state, &verdicts);
+        let put_off = |&index: &usize| matches!(verdicts[index], Verdict::Deferred(_));
+        let put_off = (0..verdicts.len()).filter(put_off);
+        match &part.places {
+            None => self.put_off.extend(put_off),
+            Some(places) => self.put_off.extend(put_off.map(|index| places[index])),
+        }
+        self.place(part.places, verdicts);
+        for notice in notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
             }
         }
-        let verdicts = std::mem::take(&mut self.verdicts);
-        let outcome = Outcome::new(verdicts.into_iter().flatten().collect())
-            .with_notices(std::mem::take(&mut self.notices));
-        Poll::Ready(match state.connection.session() {
-            Some(session) => outcome.in_session(session),
-            None => outcome,
-        })
+        self.go_on(state, now);
     }
 
-    /// Nobody waits for the message any longer.
-    pub(super) fn abandon(&self, state: &mut State, now: Instant) {
-        for part in &self.parts {
-            state.abandon(part.id, now);
+    /// The first behind a limit that only seems one go alone; the others when it has proved to be one.
+    fn go_on(&mut self, state: &mut State, now: Instant) {
+        let may_go_on = self.worth == Worth::Something && self.standing == Standing::Wanted;
+        if !self.parts.is_empty() || self.put_off.is_empty() || !may_go_on || !state.is_open() {
+            return;
+        }
+        self.worth = Worth::Nothing;
+        let count = match (state.found_limit(), self.seeming) {
+            (None, Some(seeming)) => seeming.min(self.put_off.len()),
+            (Some(_), _) | (None, None) => self.put_off.len(),
+        };
+        let places: Vec<usize> = self.put_off.drain(..count).collect();
+        self.submit_to(state, &places, 0, now);
+    }
+
+    /// Learns from a transaction where the server put off all from some recipient on.
+    fn guess(&mut self, state: &mut State, verdicts: &[Verdict]) {
+        let accepted = verdicts.iter().filter(|one| one.is_accepted()).count();
+        // Those who were put off before are taken now: there were too many of them, and nothing else.
+        if let (Some(seeming), true) = (self.seeming, accepted > 0) {
+            state.note_limit(seeming);
+        }
+        let deferred = |verdict: &Verdict| matches!(verdict, Verdict::Deferred(_));
+        let first = verdicts.iter().position(deferred);
+        let accepted_behind = verdicts
+            .iter()
+            .skip_while(|verdict| !deferred(verdict))
+            .any(Verdict::is_accepted);
+        if first.is_some() {
+            self.seeming = (accepted > 0 && !accepted_behind).then_some(accepted);
         }
     }
 
-    /// Whoever was put off gets another transaction, if this one was of use to somebody: so there is
-    /// an end to it.
-    fn take(&mut self, state: &mut State, part: Part, outcome: &Outcome, now: Instant) {
-        let mut put_off = Vec::new();
-        let last = outcome.verdicts().last();
-        for (index, place) in part.places.into_iter().enumerate() {
-            // A connection that ended without the engine has one verdict for all.
-            let Some(verdict) = outcome.verdicts().get(index).or(last) else {
-                continue;
-            };
-            if matches!(verdict, Verdict::Deferred(_)) {
-                put_off.push(place);
-            }
-            self.verdicts[place] = Some(verdict.clone());
-        }
-        for notice in outcome.notices() {
-            if !self.notices.contains(notice) {
-                self.notices.push(notice.clone());
-            }
-        }
-        let was_of_use = outcome.verdicts().iter().any(Verdict::is_accepted);
-        if was_of_use && !put_off.is_empty() && state.may_go_on(self.begun) {
-            self.submit(state, put_off, 0, now);
+    /// Submits it to these, in as many transactions as it takes.
+    fn submit_to(&mut self, state: &mut State, places: &[usize], permits: u32, now: Instant) {
+        let most = state.recipient_limit().unwrap_or(places.len()).max(1);
+        let mut permits = permits;
+        for places in places.chunks(most) {
+            let permits = std::mem::take(&mut permits);
+            self.submit(state, Some(places.to_vec()), permits, now);
         }
     }
 
-    fn submit(&mut self, state: &mut State, places: Vec<usize>, permits: u32, now: Instant) {
-        let envelope = self.envelope.part(&places);
-        let body = Some(Body::Whole(self.content.clone()));
-        match state.submit(envelope, body, permits, now) {
-            Ok(id) => self.parts.push_back(Part { id, places }),
-            Err(verdicts) => {
-                for (place, verdict) in places.into_iter().zip(verdicts) {
-                    self.verdicts[place] = Some(verdict);
-                }
-            }
+    fn submit(
+        &mut self,
+        state: &mut State,
+        places: Option<Vec<usize>>,
+        permits: u32,
+        now: Instant,
+    ) {
+        let envelope = match &places {
+            None => self.envelope.clone(),
+            Some(places) => self.envelope.part(places),
+        };
+        let body = Body::Whole(self.content.clone());
+        match state.submit_part(self.number, (envelope, body), permits, now) {
+            Ok(id) => self.parts.push(Part { id, places }),
+            Err(verdicts) => self.place(places, verdicts),
+        }
+    }
+
+    /// Puts verdicts where they belong.
+    fn place(&mut self, places: Option<Vec<usize>>, verdicts: Vec<Verdict>) {
+        let Some(places) = places else {
+            self.verdicts = verdicts;
+            return;
+        };
+        // Until the others have theirs.
+        let count = self.envelope.recipients().len();
+        self.verdicts
+            .resize_with(count, || Verdict::NotSent(closed_error()));
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            self.verdicts[place] = verdict;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
@@ -17,6 +18,7 @@ use tokio::time::timeout_at;
 use super::config::ClientConfig;
 use super::connect::{Dial, deadline};
 use super::driver::Endpoints;
+use super::milestone::Milestone;
 use super::proxy::Proxy;
 use super::tunnel;
 use crate::error::Error;
@@ -52,6 +54,17 @@ pub(super) enum Reached {
     Unix(UnixStream),
 }
 
+impl Reached {
+    /// The server's address, where it is known.
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, endpoints) => endpoints.peer,
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 /// Goes the configured way, within the configured time.
 ///
 /// # Errors
@@ -59,26 +72,26 @@ pub(super) enum Reached {
 /// proxy finds no way.
 pub(super) async fn reach(config: &ClientConfig) -> Result<Reached, Error> {
     let deadline = deadline(config.connect_timeout);
-    match &config.route {
-        Route::Direct => direct(config, deadline).await,
+    let reached = match &config.route {
+        Route::Direct => direct(config, deadline).await?,
         Route::Proxy(proxy) => {
             let (stream, server) = tunnel::open(config, proxy, deadline).await?;
             let endpoints = Endpoints {
                 local: stream.local_addr().ok(),
                 peer: server,
             };
-            Ok(Reached::Tcp(stream, endpoints))
+            Reached::Tcp(stream, endpoints)
         }
         #[cfg(unix)]
         Route::UnixSocket(path) => {
             config.address_policy.permit_local(path)?;
             let connected = timeout_at(deadline, UnixStream::connect(path)).await;
             let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            connected
-                .map(Reached::Unix)
-                .map_err(|error| no_socket(path, error))
+            Reached::Unix(connected.map_err(|error| no_socket(path, error))?)
         }
-    }
+    };
+    config.reached(Milestone::Connected(reached.peer()));
+    Ok(reached)
 }
 
 async fn direct(config: &ClientConfig, deadline: Instant) -> Result<Reached, Error> {

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use super::rounds::Rounds;
 use crate::error::{Category, Error, Party, Stage};
+use crate::proto::body::Content;
 use crate::proto::connection::Connection;
 use crate::proto::notice::Notice;
 use crate::proto::session::{Session, TransportError, TransportErrorKind};
@@ -34,10 +36,15 @@ pub(super) struct State {
     slots: VecDeque<Slot>,
     /// Unfinished transactions.
     unfinished: usize,
-    /// Transactions submitted so far.
-    submitted: u64,
-    /// How many of them were there when the caller last withdrew all.
-    withdrawn: u64,
+    /// Messages that may take several transactions, until their verdicts are taken, by
+    /// ascending number.
+    rounds: Vec<Rounds>,
+    next_rounds: u64,
+    /// How many recipients the server was found to take in one transaction.
+    found_limit: Option<usize>,
+    leave: Leave,
+    /// Transactions that the server has answered.
+    answered: u64,
     /// Unfinished transactions whose body is streamed.
     streamed: usize,
     /// Who waits for the end of the connection.
@@ -67,6 +74,14 @@ pub(super) enum Departure {
     AtOnce,
 }
 
+/// Whether the session is to end once everything submitted so far is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    No,
+    Wanted,
+    Done,
+}
+
 /// How a transaction stands for the one who waits for it.
 pub(super) enum Standing {
     Finished(Outcome),
@@ -84,6 +99,8 @@ struct Slot {
 
 enum Progress {
     Waiting(Option<Waker>),
+    /// It is part of the message in rounds of this number.
+    Part(u64),
     /// Nobody waits for it any longer.
     Abandoned,
     Finished(Vec<Verdict>),
@@ -105,8 +122,11 @@ impl Shared {
                 departure: Departure::Polite,
                 slots: VecDeque::new(),
                 unfinished: 0,
-                submitted: 0,
-                withdrawn: 0,
+                rounds: Vec::new(),
+                next_rounds: 0,
+                found_limit: None,
+                leave: Leave::No,
+                answered: 0,
                 streamed: 0,
                 mourners: Vec::new(),
                 woken: Vec::new(),
@@ -188,6 +208,59 @@ impl State {
         permits: u32,
         now: Instant,
     ) -> Result<TransactionId, Vec<Verdict>> {
+        match self.leave {
+            Leave::No => self.enqueue(envelope, body, permits, now),
+            Leave::Wanted | Leave::Done => Err(not_sent(&envelope, &closed_error())),
+        }
+    }
+
+    /// Queues one transaction of a message in rounds.
+    ///
+    /// # Errors
+    /// As of [`Self::submit`].
+    pub(super) fn submit_part(
+        &mut self,
+        number: u64,
+        (envelope, body): (Envelope, Body),
+        permits: u32,
+        now: Instant,
+    ) -> Result<TransactionId, Vec<Verdict>> {
+        let id = self.enqueue(envelope, Some(body), permits, now)?;
+        if let Some(slot) = self.slots.back_mut() {
+            slot.progress = Progress::Part(number);
+        }
+        Ok(id)
+    }
+
+    /// Queues a message in as many transactions as it takes. Returns its number.
+    ///
+    /// # Errors
+    /// As of [`Self::submit`].
+    pub(super) fn submit_in_rounds(
+        &mut self,
+        envelope: Envelope,
+        content: Content,
+        permits: u32,
+        now: Instant,
+    ) -> Result<u64, Vec<Verdict>> {
+        match self.leave {
+            Leave::No => {}
+            Leave::Wanted | Leave::Done => return Err(not_sent(&envelope, &closed_error())),
+        }
+        let number = self.next_rounds;
+        self.next_rounds += 1;
+        let rounds = Rounds::begin(self, number, (envelope, content), permits, now)?;
+        self.rounds.push(rounds);
+        Ok(number)
+    }
+
+    fn enqueue(
+        &mut self,
+        envelope: Envelope,
+        body: Option<Body>,
+        permits: u32,
+        now: Instant,
+    ) -> Result<TransactionId, Vec<Verdict>> {
         let kind = match &body {
             Some(Body::Streamed(_)) => Kind::Streamed,
             Some(Body::Whole(_)) | None => Kind::Whole,
@@ -196,12 +269,9 @@ impl State {
             Some(body) => self.connection.submit(envelope, body, now),
             None => self.connection.probe(envelope, now),
         };
-        let id = submitted.map_err(|refused| {
-            let verdict = Verdict::NotSent(submit_error(refused.problem));
-            vec![verdict; refused.envelope.recipients().len().max(1)]
-        })?;
+        let id = submitted
+            .map_err(|refused| not_sent(&refused.envelope, &submit_error(refused.problem)))?;
         self.unfinished += 1;
-        self.submitted += 1;
         self.streamed += usize::from(kind == Kind::Streamed);
         self.slots.push_back(Slot {
             id,
@@ -213,18 +283,60 @@ impl State {
         Ok(id)
     }
 
-    /// Transactions submitted so far.
-    pub(super) fn submitted(&self) -> u64 {
-        self.submitted
+    /// Whether it takes new messages: nobody has ended it, and nobody is about to.
+    pub(super) fn takes_messages(&self) -> bool {
+        match self.leave {
+            Leave::No => self.is_open(),
+            Leave::Wanted | Leave::Done => false,
+        }
     }
 
-    /// Whether a message that was begun when so many were submitted may take one transaction more.
-    pub(super) fn may_go_on(&self, begun: u64) -> bool {
+    /// Whether the engine would take one transaction more.
+    pub(super) fn is_open(&self) -> bool {
         match self.life {
-            Life::Opening(_) | Life::Ready(_) => {
-                self.withdrawn <= begun && self.connection.is_open()
-            }
+            Life::Opening(_) | Life::Ready(_) => self.connection.is_open(),
             Life::Closed(_) => false,
+        }
+    }
+
+    /// Transactions that the server has answered, one way or the other, and not by closing.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// How many recipients a transaction may have, as far as the server has said or shown it.
+    pub(super) fn recipient_limit(&self) -> Option<usize> {
+        let stated = self.connection.session().and_then(|session| {
+            let limit = session.extensions().limits().recipients?;
+            usize::try_from(limit.get()).ok()
+        });
+        stated.into_iter().chain(self.found_limit).min()
+    }
+
+    /// The limit that the server has shown.
+    pub(super) fn found_limit(&self) -> Option<usize> {
+        self.found_limit
+    }
+
+    /// The server was found to take no more recipients than so many.
+    pub(super) fn note_limit(&mut self, limit: usize) {
+        self.found_limit = Some(self.found_limit.map_or(limit, |found| found.min(limit)));
+    }
+
+    /// Ends the session once everything submitted so far is done.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.leave == Leave::No {
+            self.leave = Leave::Wanted;
+        }
+        self.leave_if_done(now);
+    }
+
+    /// QUIT waits while a message may need another round, for the engine takes none behind it.
+    pub(super) fn leave_if_done(&mut self, now: Instant) {
+        let waits = || self.connection.may_defer() || self.rounds.iter().any(Rounds::has_put_off);
+        if self.leave == Leave::Wanted && !waits() {
+            self.leave = Leave::Done;
+            self.connection.quit(now);
         }
     }
 
@@ -238,7 +350,7 @@ impl State {
                 register(waker, cx);
                 Poll::Pending
             }
-            Progress::Abandoned => Poll::Pending,
+            Progress::Part(_) | Progress::Abandoned => Poll::Pending,
             Progress::Finished(verdicts) => {
                 let verdicts = std::mem::take(verdicts);
                 let notices = std::mem::take(&mut self.slots[index].notices);
@@ -250,6 +362,23 @@ impl State {
                 })
             }
         }
+    }
+
+    /// Whether the message in rounds is finished; its verdicts can be taken once.
+    pub(super) fn poll_rounds(&mut self, number: u64, cx: &Context<'_>) -> Poll<Outcome> {
+        let Ok(index) = self.rounds_position(number) else {
+            return Poll::Pending;
+        };
+        if !self.rounds[index].is_finished() {
+            self.rounds[index].register(cx);
+            return Poll::Pending;
+        }
+        let rounds = self.rounds.remove(index);
+        let outcome = rounds.into_outcome();
+        Poll::Ready(match self.connection.session() {
+            Some(session) => outcome.in_session(session),
+            None => outcome,
+        })
     }
 
     /// As [`Self::poll_finished`], but also ready when its streamed body can go on.
@@ -269,7 +398,7 @@ impl State {
             return;
         };
         match &mut self.slots[index].progress {
-            waiting @ Progress::Waiting(_) => {
+            waiting @ (Progress::Waiting(_) | Progress::Part(_)) => {
                 *waiting = Progress::Abandoned;
                 self.connection.cancel(id, now);
             }
@@ -280,11 +409,25 @@ impl State {
         }
     }
 
+    /// Nobody waits for this message in rounds any longer.
+    pub(super) fn abandon_rounds(&mut self, number: u64, now: Instant) {
+        let Ok(index) = self.rounds_position(number) else {
+            return;
+        };
+        let rounds = self.rounds.remove(index);
+        for id in rounds.unfinished() {
+            self.abandon(id, now);
+        }
+        self.leave_if_done(now);
+    }
+
     /// Withdraws what is not finished; who waits for it still gets its verdicts.
     pub(super) fn withdraw(&mut self, now: Instant) {
-        self.withdrawn = self.submitted;
+        for rounds in &mut self.rounds {
+            rounds.withdraw();
+        }
         for slot in &self.slots {
-            if let Progress::Waiting(_) = slot.progress {
+            if let Progress::Waiting(_) | Progress::Part(_) = slot.progress {
                 self.connection.cancel(slot.id, now);
             }
         }
@@ -298,24 +441,56 @@ impl State {
     }
 
     /// Takes the engine's verdicts. Returns the permits that are free again.
-    pub(super) fn finish(&mut self, id: TransactionId, verdicts: Vec<Verdict>) -> u32 {
+    pub(super) fn finish(
+        &mut self,
+        id: TransactionId,
+        verdicts: Vec<Verdict>,
+        now: Instant,
+    ) -> u32 {
         let Some(index) = self.position(id) else {
             return 0;
         };
         let slot = &mut self.slots[index];
         self.unfinished = self.unfinished.saturating_sub(1);
+        self.answered += u64::from(verdicts.iter().any(is_answer));
         if slot.kind == Kind::Streamed {
             self.streamed = self.streamed.saturating_sub(1);
         }
         let permits = std::mem::take(&mut slot.permits);
-        match std::mem::replace(&mut slot.progress, Progress::Finished(verdicts)) {
-            Progress::Waiting(waker) => self.woken.extend(waker),
+        match std::mem::replace(&mut slot.progress, Progress::Abandoned) {
+            Progress::Waiting(waker) => {
+                slot.progress = Progress::Finished(verdicts);
+                self.woken.extend(waker);
+            }
+            Progress::Part(number) => {
+                let notices = std::mem::take(&mut slot.notices);
+                self.slots.remove(index);
+                self.finish_part(number, id, (verdicts, notices), now);
+            }
             Progress::Abandoned => {
                 self.slots.remove(index);
             }
-            Progress::Finished(_) => {}
+            before @ Progress::Finished(_) => slot.progress = before,
         }
         permits
+    }
+
+    fn finish_part(
+        &mut self,
+        number: u64,
+        id: TransactionId,
+        outcome: (Vec<Verdict>, Vec<Notice>),
+        now: Instant,
+    ) {
+        let Ok(index) = self.rounds_position(number) else {
+            return;
+        };
+        let mut rounds = self.rounds.remove(index);
+        rounds.take(self, id, outcome, now);
+        if rounds.is_finished() {
+            self.woken.extend(rounds.take_waker());
+        }
+        self.rounds.insert(index, rounds);
     }
 
     /// Wakes whoever writes the streamed body that the engine wants now.
@@ -341,11 +516,14 @@ impl State {
     }
 
     /// The connection is over. Returns the permits that are free again.
-    pub(super) fn close(&mut self, result: Result<(), Error>) -> u32 {
+    pub(super) fn close(&mut self, result: Result<(), Error>, now: Instant) -> u32 {
         let error = match &result {
             Ok(()) => closed_error(),
             Err(error) => error.clone(),
         };
+        if let Life::Opening(waker) = std::mem::replace(&mut self.life, Life::Closed(result)) {
+            self.woken.extend(waker);
+        }
         // The engine finishes every transaction before it closes; this is for a driver that leaves
         // without it.
         let left: Vec<TransactionId> = self
@@ -356,10 +534,7 @@ impl State {
             .collect();
         let mut permits = 0;
         for id in left {
-            permits += self.finish(id, vec![Verdict::NotSent(error.clone())]);
-        }
-        if let Life::Opening(waker) = std::mem::replace(&mut self.life, Life::Closed(result)) {
-            self.woken.extend(waker);
+            permits += self.finish(id, vec![Verdict::NotSent(error.clone())], now);
         }
         self.woken.append(&mut self.mourners);
         permits
@@ -397,6 +572,10 @@ impl State {
         std::mem::take(&mut self.woken)
     }
 
+    fn rounds_position(&self, number: u64) -> Result<usize, usize> {
+        self.rounds.binary_search_by_key(&number, Rounds::number)
+    }
+
     fn position(&self, id: TransactionId) -> Option<usize> {
         match self.slots.front() {
             Some(front) if front.id == id => Some(0),
@@ -415,7 +594,7 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.change(|state| match state.life {
             Life::Opening(_) => state.departure = Departure::AtOnce,
-            Life::Ready(_) => state.connection.quit(now()),
+            Life::Ready(_) => state.leave(now()),
             Life::Closed(_) => {}
         });
     }
@@ -447,7 +626,22 @@ fn submit_error(problem: SubmitProblem) -> Error {
     }
 }
 
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+/// A verdict for each recipient, or a single one where there is none.
+fn not_sent(envelope: &Envelope, error: &Error) -> Vec<Verdict> {
+    vec![Verdict::NotSent(error.clone()); envelope.recipients().len().max(1)]
+}
+
+/// Whether the server has had its say on the message: to close the session (RFC 5321 §3.8) says
+/// nothing of it.
+fn is_answer(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Accepted(_) | Verdict::Deferred(_) => true,
+        Verdict::Refused { reply, .. } => reply.code().number() != 421,
+        Verdict::NotSent(_) | Verdict::InDoubt(_) => false,
+    }
+}
+
+pub(super) fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *slot = Some(cx.waker().clone()),

@@ -90,6 +90,23 @@ impl TlsOptions {
         Ok(self)
     }
 
+    /// Whether both trust the same servers, and show the same of the client.
+    pub(super) fn is_equivalent(&self, other: &Self) -> bool {
+        // Named one by one, so that a field to come is not forgotten.
+        let Self {
+            trust,
+            extra_roots,
+            client,
+            prepared: _,
+        } = self;
+        let client = match (client, &other.client) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.chain == other.chain && one.key == other.key,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        client && *trust == other.trust && *extra_roots == other.extra_roots
+    }
+
     /// How a server's certificate is judged.
     pub fn trust(&self) -> Trust {
         self.trust

@@ -1,5 +1,6 @@
 //! Judging a server's certificate.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,10 +26,7 @@ pub(super) fn trusted(
     named: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
     let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?;
-    Ok(match named.is_empty() {
-        true => chain,
-        false => Arc::new(Chained { chain, named }),
-    })
+    Ok(Arc::new(Chained { chain, named }))
 }
 
 /// By the SHA-256 of its DER alone.
@@ -58,6 +56,27 @@ pub(super) fn is_authoritys_own(problem: &CertificateError) -> bool {
         CertificateError::Other(other) => other.to_string().contains("CaUsedAsEndEntity"),
         _ => false,
     }
+}
+
+/// Runs a part of a handshake, and tells the chain that was refused in it.
+///
+/// rustls hands on a verifier's error, and not what it judged. One verifier serves all connections,
+/// since only then do they resume each other's sessions; and an error of one's own would change the
+/// alert that the server gets. So what was refused is put aside for whoever runs the handshake, on
+/// the same thread: rustls asks the verifier while it is fed.
+pub(super) fn witnessed<T>(part: impl FnOnce() -> T) -> (T, Vec<CertificateDer<'static>>) {
+    REFUSED.take();
+    let result = part();
+    (result, REFUSED.take())
+}
+
+thread_local! {
+    static REFUSED: RefCell<Vec<CertificateDer<'static>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+    let chain = std::iter::once(end_entity).chain(intermediates);
+    REFUSED.set(chain.map(|it| it.clone().into_owned()).collect());
 }
 
 /// A certificate with another fingerprint than was pinned.
@@ -108,10 +127,18 @@ impl ServerCertVerifier for Chained {
             Err(rustls::Error::InvalidCertificate(problem))
                 if is_authoritys_own(&problem) && self.named.iter().any(|it| it == end_entity) =>
             {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
+                let named = ParsedCertificate::try_from(end_entity)
+                    .and_then(|parsed| verify_server_name(&parsed, server_name));
+                if named.is_err() {
+                    note(end_entity, intermediates);
+                }
+                named.map(|()| ServerCertVerified::assertion())
             }
-            Ok(_) | Err(_) => verdict,
+            Err(_) => {
+                note(end_entity, intermediates);
+                verdict
+            }
+            Ok(_) => verdict,
         }
     }
 
@@ -167,7 +194,7 @@ impl ServerCertVerifier for Unchained {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
@@ -179,6 +206,7 @@ impl ServerCertVerifier for Unchained {
                 if digest.as_ref() == pin {
                     return Ok(ServerCertVerified::assertion());
                 }
+                note(end_entity, intermediates);
                 let mut found = [0; 32];
                 for (to, from) in found.iter_mut().zip(digest.as_ref()) {
                     *to = *from;

@@ -8,9 +8,9 @@ use super::event::Event;
 use super::fault;
 use super::link::{Expect, Link};
 use super::notice::Notice;
+use super::offers::Way;
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Work};
 use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
-use super::preflight::Way;
 use super::reply::{Class, Reply};
 use super::transaction::{TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -76,7 +76,7 @@ impl Pipeline {
         match reply.code().class() {
             Class::Completed => {
                 self.welcome = Welcome::Sure;
-                transaction.was_opened();
+                transaction.sender_accepted(&reply);
                 Flow::Continue
             }
             Class::Intermediate => Flow::Close(fault::unexpected(Stage::Mail, "250", reply, link)),
@@ -192,21 +192,27 @@ impl Pipeline {
             return Flow::Continue;
         };
         let class = reply.code().class();
-        let against_its_word =
-            matches!(transaction.fate, Fate::Restart) && class == Class::Completed;
-        if class == Class::Intermediate || against_its_word {
+        if class == Class::Completed && transaction.was_refused() {
+            let error = fault::contradiction(reply, link);
+            transaction.forget_refusal();
+            transaction.doubt(&fault::in_doubt(&error));
+            return Flow::Close(error);
+        }
+        if class == Class::Intermediate {
             // Neither taken nor refused: the server may have it, and may still read text.
             let error = fault::unexpected(Stage::Body, "250", reply, link);
-            if against_its_word {
-                transaction.fate = Fate::Open;
+            if transaction.may_be_taken() {
+                transaction.doubt(&fault::in_doubt(&error));
             }
-            transaction.doubt(&fault::in_doubt(&error));
             return Flow::Close(error);
         }
         transaction.body_replies += 1;
         if self.offers.protocol == Protocol::Lmtp {
             let more = transaction.body_replies < transaction.accepted;
-            // Here 501 and its like are one recipient's: only the first reply can be about BDAT.
+            // Here 501 and its like are one recipient's: only the first reply can be about BDAT. A 503
+            // may be either: a server in front of others passes on what they say, for each recipient
+            // (RFC 2033 §4.2). If it was about BDAT, the others' replies never come, and the time-out
+            // puts them in doubt; ended at once, they would be so where their replies do come.
             let is_unknown = matches!(reply.code().number(), 500 | 502);
             let misunderstood = match transaction.body_replies == 1 && is_unknown {
                 true => misunderstood(transaction.way, &reply, link),

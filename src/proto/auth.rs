@@ -20,6 +20,7 @@ pub(crate) struct Selection {
     preferred: Candidate,
     others: Vec<Candidate>,
     binding: ChannelBinding,
+    plus: Plus,
     /// How often credentials were refused.
     attempt: Attempt,
 }
@@ -29,6 +30,14 @@ pub(crate) struct Selection {
 struct Candidate {
     name: MechanismName,
     known: Known,
+}
+
+/// Whether the server lists SCRAM-SHA-256-PLUS, and so can bind: that stays true of it when it then
+/// refuses to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plus {
+    Listed,
+    NotListed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +60,10 @@ impl Selection {
             return Err(NoMechanism::NotOffered);
         }
         let binding = tls.map(|tls| tls.binding.clone()).unwrap_or_default();
+        let plus = match offered.contains(&MechanismName::SCRAM_SHA_256_PLUS) {
+            true => Plus::Listed,
+            false => Plus::NotListed,
+        };
         let mut candidates = Vec::new();
         for name in &config.mechanisms {
             let Some(known) = name.known() else { continue };
@@ -67,16 +80,22 @@ impl Selection {
         if tls.is_none() {
             // What hides the secret first; the order of the caller within.
             candidates.sort_by_key(|candidate| candidate.known.exposure());
-            if config.plaintext_auth == PlaintextAuth::Refuse {
-                candidates.retain(|candidate| candidate.known.exposure() == Exposure::Hidden);
-            }
+            let most = match config.plaintext_auth {
+                PlaintextAuth::Refuse => Exposure::Hidden,
+                PlaintextAuth::Allow => Exposure::Shown,
+            };
+            candidates.retain(|candidate| candidate.known.exposure() <= most);
         }
         let mut candidates = candidates.into_iter();
-        let preferred = candidates.next().ok_or(NoMechanism::OnlyInClear)?;
+        let preferred = candidates.next().ok_or(match config.plaintext_auth {
+            PlaintextAuth::Refuse => NoMechanism::OnlyInClear,
+            PlaintextAuth::Allow => NoMechanism::TokenInClear,
+        })?;
         Ok(Self {
             preferred,
             others: candidates.collect(),
             binding,
+            plus,
             attempt: Attempt::First,
         })
     }
@@ -130,18 +149,15 @@ impl Selection {
     /// What SCRAM is to say of channel binding.
     fn binding(&self, known: Known, config: &Config) -> Binding {
         let plus = MechanismName::SCRAM_SHA_256_PLUS;
-        let offered = self
-            .iter()
-            .any(|candidate| candidate.known == Known::ScramSha256Plus);
         if self.binding == ChannelBinding::None || !config.mechanisms.contains(&plus) {
-            Binding::Unable
-        } else if known == Known::ScramSha256Plus {
-            Binding::Bound(self.binding.clone())
-        } else if offered {
-            // The caller prefers to do without.
-            Binding::Unable
-        } else {
-            Binding::NotOffered
+            return Binding::Unable;
+        }
+        match (known, self.plus) {
+            (Known::ScramSha256Plus, _) => Binding::Bound(self.binding.clone()),
+            // The caller prefers to do without, or the server refused to bind after all: to say
+            // that it had not offered would look like a downgrade to it (RFC 5802 §6).
+            (_, Plus::Listed) => Binding::Unable,
+            (_, Plus::NotListed) => Binding::NotOffered,
         }
     }
 }
@@ -151,6 +167,7 @@ pub(crate) enum NoMechanism {
     NotOffered,
     NoneInCommon(Vec<MechanismName>),
     OnlyInClear,
+    TokenInClear,
 }
 
 impl NoMechanism {
@@ -178,6 +195,11 @@ impl NoMechanism {
                 "Switch encryption to STARTTLS or TLS; or allow plaintext authentication, if \
                  everybody on the way may know the password.",
             ),
+            Self::TokenInClear => (
+                "the connection is not encrypted, and a token is never sent in clear".to_owned(),
+                "Switch encryption to STARTTLS or TLS: plaintext authentication is for passwords \
+                 alone.",
+            ),
         };
         link.error(
             Category::AuthUnavailable,
@@ -194,7 +216,19 @@ pub(crate) struct Exchange {
     selection: Selection,
     credentials: Credentials,
     used: Candidate,
+    told: Told,
     state: State,
+}
+
+/// What the server has learnt from the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Nothing that another mechanism would tell it a second time.
+    Nothing,
+    /// Something that depends on the secret, in the AUTH command itself.
+    SecretAtOnce,
+    /// The same, in the answer to a challenge.
+    SecretLater,
 }
 
 enum State {
@@ -204,6 +238,15 @@ enum State {
     Withheld(Box<dyn Mechanism>, String),
     /// `*` was sent, for this reason: the refusal that ends the exchange is due.
     Cancelled(MechanismError),
+}
+
+impl State {
+    fn has_used_secret(&self) -> bool {
+        match self {
+            Self::Running(mechanism) | Self::Withheld(mechanism, _) => mechanism.has_used_secret(),
+            Self::Cancelled(_) => false,
+        }
+    }
 }
 
 /// Where the exchange goes.
@@ -285,7 +328,10 @@ impl Exchange {
                 .with_hint("Give credentials of the kind that the server's mechanisms need."));
         };
         let binding = selection.binding(used.known, &link.config);
-        let mut mechanism = used.known.begin(&credentials, binding, &mut link.nonces);
+        let limits = &link.config.limits;
+        let mut mechanism = used
+            .known
+            .begin(&credentials, binding, &mut link.nonces, limits);
         let carries = match (mechanism.starts(), link.config.initial_response) {
             (Starts::Client, InitialResponse::WhereDefined | InitialResponse::Always)
             | (Starts::Either, InitialResponse::Always) => true,
@@ -304,6 +350,10 @@ impl Exchange {
             .map(|text| if text.is_empty() { "=" } else { text });
         let sent = sent.filter(|text| fits_auth_line(used.name.as_str(), text));
         link.command(Command::Auth(&used.name, sent), Expect::Auth, now);
+        let told = match sent.is_some() && mechanism.has_used_secret() {
+            true => Told::SecretAtOnce,
+            false => Told::Nothing,
+        };
         let state = match (sent, &initial) {
             (None, Some(response)) => State::Withheld(mechanism, response.clone()),
             (Some(_), _) | (None, None) => State::Running(mechanism),
@@ -312,6 +362,7 @@ impl Exchange {
             selection,
             credentials,
             used,
+            told,
             state,
         })
     }
@@ -331,7 +382,7 @@ impl Exchange {
                     Outcome::Broken(self.odd(*problem, link))
                 }
                 State::Cancelled(problem) => Outcome::Failed(self.odd(*problem, link)),
-                State::Running(_) | State::Withheld(..) if matches!(number, 504 | 534) => {
+                State::Running(_) | State::Withheld(..) if self.bars_mechanism_alone(number) => {
                     self.refused_mechanism(link, now)
                 }
                 State::Running(_) | State::Withheld(..) => Outcome::Refused(self.refused()),
@@ -341,6 +392,17 @@ impl Exchange {
                 let error = link.error(Category::Protocol, Stage::Auth, Party::Server, message);
                 Outcome::Broken(error.with_reply(reply.clone()))
             }
+        }
+    }
+
+    /// Whether the refusal says nothing of the secret, so that it may be used by another mechanism.
+    /// RFC 4954 §4 has 504 for a mechanism that the server does not know, so that it cannot have read
+    /// what came with it, and 534 for one that is too weak for this user. But 534 is also what Gmail
+    /// says to a password that it has read, and a second try would be a second failure.
+    fn bars_mechanism_alone(&self, code: u16) -> bool {
+        match (code, self.told) {
+            (504 | 534, Told::Nothing) | (504, Told::SecretAtOnce) => true,
+            (_, Told::Nothing | Told::SecretAtOnce | Told::SecretLater) => false,
         }
     }
 
@@ -369,6 +431,9 @@ impl Exchange {
         self.state = match response {
             Ok(response) => {
                 link.command(Command::AuthResponse(&response), Expect::Auth, now);
+                if state.has_used_secret() {
+                    self.told = Told::SecretLater;
+                }
                 state
             }
             Err(problem) => {

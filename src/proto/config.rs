@@ -17,7 +17,7 @@ use super::timer::Timeouts;
 ///     .with_credentials(Credentials::password("alice", "secret")?);
 /// # Ok::<(), ehlo::CredentialsError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// When and whether TLS starts. No default: there is no harmless one.
@@ -28,9 +28,11 @@ pub struct Config {
     /// Who logs in. Default: nobody.
     pub login: Login,
     /// The SASL mechanisms that may be used, the preferred first. Default: all that the engine
-    /// knows, the strongest first.
+    /// knows, the strongest first. Where the server refuses one as such (504, 534) the next is tried,
+    /// unless the refusal may be one of the secret: no server gets to judge that twice.
     pub mechanisms: Vec<MechanismName>,
-    /// Whether a password or token may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4).
+    /// Whether a password may be shown without TLS. Default: never (RFC 8314, RFC 4954 §4). A token
+    /// never is.
     pub plaintext_auth: PlaintextAuth,
     /// When a SASL initial response travels with AUTH. Default: where the mechanism defines one.
     pub initial_response: InitialResponse,
@@ -50,7 +52,7 @@ pub struct Config {
     pub unadvertised: Unadvertised,
     /// How long to wait for the peer at each step. Default: RFC 5321 §4.5.3.2.
     pub timeouts: Timeouts,
-    /// What a peer may make the engine keep in memory.
+    /// What a peer may make the engine keep in memory, and compute.
     pub limits: Limits,
 }
 
@@ -199,7 +201,7 @@ impl Security {
 }
 
 /// Who logs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Login {
     /// Nobody: AUTH is not used.
@@ -223,7 +225,8 @@ pub enum PlaintextAuth {
     /// proves that it knows it. CRAM-MD5, which has none of this but the first, cannot.
     #[default]
     Refuse,
-    /// If the session has no TLS: CRAM-MD5 where it is offered, else the secret itself.
+    /// If the session has no TLS: CRAM-MD5 where it is offered, else the password itself. A bearer
+    /// token stays within TLS all the same, as RFC 7628 §3 demands.
     Allow,
 }
 
@@ -314,8 +317,8 @@ pub enum Unadvertised {
     Send,
 }
 
-/// Limits on what a peer may make the engine keep. A peer that passes one ends the session with a
-/// protocol error.
+/// Limits on what a peer may make the engine keep, or do. A peer that passes one ends the session
+/// with a protocol error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -323,6 +326,13 @@ pub struct Limits {
     pub reply_line: usize,
     /// Octets in one reply, all lines together. Default 64 KiB.
     pub reply: usize,
+    /// Iterations of the hash that a server may ask for in SCRAM. Default 600,000: servers ask for
+    /// 4,096 (RFC 7677 §4, and never less) up to that, and a malicious one would ask for more.
+    ///
+    /// They are counted inside the call that is given the server's challenge, once for each log-in:
+    /// a millisecond or two for 4,096, a few tenths of a second for 600,000. Meanwhile nothing else
+    /// happens on the connection, nor on the thread that called: lower it where that hurts.
+    pub scram_iterations: u32,
 }
 
 impl Default for Limits {
@@ -330,6 +340,7 @@ impl Default for Limits {
         Self {
             reply_line: 12_296,
             reply: 64 * 1024,
+            scram_iterations: 600_000,
         }
     }
 }

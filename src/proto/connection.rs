@@ -9,14 +9,15 @@ use bytes::Bytes;
 
 use super::command::Command;
 use super::config::{Config, Context};
-use super::dialogue::Observer;
+use super::dialogue::{Dialogue, Observer};
 use super::event::{Event, Stats};
+use super::evidence::{Evidence, TlsProblem};
 use super::fault;
 use super::framing::Framing;
 use super::handshake::{self, Handshake, Input, Progress, Step};
 use super::link::{Expect, Link};
+use super::offers::Offers;
 use super::pipeline::{Flow, Pipeline, Quit, Welcome};
-use super::preflight::Offers;
 use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply, Statuses};
 use super::sasl::Credentials;
@@ -151,7 +152,7 @@ impl Connection {
     pub fn tls_established(&mut self, tls: TlsSession, now: Instant) {
         if self.link.head() == Some(Expect::Handshake) {
             self.replies_before_tls = Some(self.link.stats().replies);
-            self.handshake(Input::Tls(tls), now);
+            self.handshake(Input::Tls(Box::new(tls)), now);
         }
     }
 
@@ -187,7 +188,9 @@ impl Connection {
         body: Body,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        let no_recipients = envelope.recipients().is_empty();
+        let no_recipients = no_recipients.then_some(SubmitProblem::NoRecipients);
+        if let Some(problem) = self.problem().or(no_recipients) {
             return Err(SubmitError::new(problem, envelope, Some(body)));
         }
         let id = self.pipeline.submit(envelope, body);
@@ -195,16 +198,17 @@ impl Connection {
         Ok(id)
     }
 
-    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content.
+    /// Asks for each recipient whether the server would accept it: MAIL, RCPT…, RSET, no content. An
+    /// envelope without recipients asks for the sender alone, and gets one verdict.
     ///
     /// # Errors
-    /// As for [`Self::submit`].
+    /// A connection that has ended or was told to. The envelope is handed back.
     pub fn probe(
         &mut self,
         envelope: Envelope,
         now: Instant,
     ) -> Result<TransactionId, SubmitError> {
-        if let Some(problem) = self.problem(&envelope) {
+        if let Some(problem) = self.problem() {
             return Err(SubmitError::new(problem, envelope, None));
         }
         let id = self.pipeline.probe(envelope);
@@ -278,6 +282,12 @@ impl Connection {
         self.pipeline.quit == Quit::No && !ending
     }
 
+    /// Whether a message may yet need another transaction, since one of its recipients has been put
+    /// off ([`Verdict::Deferred`](crate::Verdict::Deferred)), or may be: the answers are not there.
+    pub fn may_defer(&self) -> bool {
+        self.pipeline.may_defer()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.link.stats()
@@ -323,16 +333,16 @@ impl Connection {
             self.unasked(reply, now);
             return;
         };
-        // A challenge is shown to nobody, and must reach the mechanism as it came: a short secret
-        // could well be a part of it.
-        let (reply, shown) = match handshake::shown(&reply, head) {
-            Some(shown) if reply.code().number() == 334 && self.link.head_is_sent() => {
-                (reply, Some(shown))
-            }
-            Some(shown) => (shown, None),
-            None => (self.link.dialogue.mask(reply), None),
+        let shown = match handshake::is_challenge(&reply, head) {
+            true => Dialogue::mask_all(&reply),
+            false => self.link.dialogue.mask(reply.clone()),
         };
-        self.link.replied(shown.as_ref().unwrap_or(&reply), now);
+        self.link.replied(&shown, now);
+        // What a mechanism reads must reach it as it came: a short secret could well be a part of it.
+        let reply = match handshake::is_for_mechanism(&reply, head) && self.link.head_is_sent() {
+            true => reply,
+            false => shown,
+        };
         // Nothing depends on what answers QUIT: not even on whether QUIT had left by then.
         if head == Expect::Quit {
             self.close(self.ending(), now);
@@ -485,6 +495,13 @@ impl Connection {
             false => (category, self.stage()),
         };
         let mut error = self.link.error(category, stage, party, message);
+        if category == Category::Tls {
+            let within = self.link.head() == Some(Expect::Handshake);
+            error = error.with_evidence(Evidence::Tls(match within {
+                true => TlsProblem::ClosedWithin,
+                false => TlsProblem::ClosedAfter,
+            }));
+        }
         if let Some(cause) = cause {
             if let Some(hint) = cause.hint {
                 error = error.with_hint(hint);
@@ -505,7 +522,7 @@ impl Connection {
         }
     }
 
-    fn problem(&self, envelope: &Envelope) -> Option<SubmitProblem> {
+    fn problem(&self) -> Option<SubmitProblem> {
         match (&self.phase, self.pipeline.quit) {
             (Phase::Closed(error) | Phase::Ending(error), _) => {
                 Some(SubmitProblem::Closed(error.clone()))
@@ -513,15 +530,24 @@ impl Connection {
             (Phase::Handshake(_) | Phase::Ready, Quit::Wanted | Quit::Sent) => {
                 Some(SubmitProblem::Closed(fault::told_to_quit(self.stage())))
             }
-            (Phase::Handshake(_) | Phase::Ready, Quit::No) if envelope.recipients().is_empty() => {
-                Some(SubmitProblem::NoRecipients)
-            }
             (Phase::Handshake(_) | Phase::Ready, Quit::No) => None,
+        }
+    }
+
+    /// The error with what the server has said of itself, for whoever has no session to look at.
+    fn informed(&self, error: Error) -> Error {
+        match &self.progress.session {
+            Some(session) => {
+                let offers = session.extensions().reply().cloned();
+                error.with_server(session.greeting().clone(), offers)
+            }
+            None => error,
         }
     }
 
     /// It failed, but the server can be told in order.
     fn fail(&mut self, error: Error, now: Instant) {
+        let error = self.informed(error);
         if !self.link.is_idle() {
             self.close(Err(error), now);
             return;
@@ -540,6 +566,7 @@ impl Connection {
     }
 
     fn close(&mut self, result: Result<(), Error>, now: Instant) {
+        let result = result.map_err(|error| self.informed(error));
         let error = match &result {
             Ok(()) => fault::told_to_quit(Stage::Quit),
             Err(error) => error.clone(),

@@ -11,9 +11,11 @@ use super::schedule::is_utc_time;
 /// repeats are kept.
 ///
 /// What becomes of each keyword that the RFCs, or long custom, have brought; *by keyword* means that
-/// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. The
-/// list is not IANA's registry of SMTP service extensions itself: a keyword that is missing here is
-/// treated like those.
+/// its parameters can be given as [`Params`](crate::Params), and are sent where it is on offer. In
+/// November 2026 the list was compared with the table of RFC 6409 §7, with what could be read of
+/// IANA's registry of SMTP service extensions, and with the lists that other programs keep of it, up
+/// to RFC 9422; not with the whole registry of today. A keyword that is missing here is treated like
+/// those of which nothing is done.
 ///
 /// | keyword | RFC | what the engine does with it |
 /// | --- | --- | --- |
@@ -21,7 +23,7 @@ use super::schedule::is_utc_time;
 /// | `ATRN`, `ETRN`, `TURN` | 2645, 1985, 821 | nothing: they are for those who receive mail |
 /// | `AUTH` | 4954 | logs in, by the mechanisms of the configuration |
 /// | `BINARYMIME` | 3030 | `BODY=BINARYMIME` for binary messages, with `CHUNKING` |
-/// | `BURL` | 4468 | nothing: messages are sent, not referred to |
+/// | `BURL` | 4468 | nothing: messages are sent, not referred to (submission only) |
 /// | `CHECKPOINT` | 1845 | `TRANSID` by keyword; nothing is resumed |
 /// | `CHUNKING` | 3030 | messages go by BDAT, if [`Chunking`](crate::proto::Chunking) allows it |
 /// | `CONNEG`, `CONPERM` | 4141 | `CONNEG` and `CONPERM` by keyword |
@@ -29,8 +31,8 @@ use super::schedule::is_utc_time;
 /// | `DSN` | 3461 | [`Recipient::with_notify`](crate::Recipient::with_notify), [`Recipient::with_original`](crate::Recipient::with_original), [`Envelope::with_return`](crate::Envelope::with_return), [`Envelope::with_envelope_id`](crate::Envelope::with_envelope_id) |
 /// | `ENHANCEDSTATUSCODES` | 2034 | nothing: status codes are read in any case |
 /// | `EXPN`, `HELP`, `VRFY` | 5321 | nothing: a probe asks by RCPT |
-/// | `FUTURERELEASE` | 4865 | [`Envelope::with_hold`](crate::Envelope::with_hold), held against the limits |
-/// | `LIMITS` | 9422 | obeyed; the driver spreads recipients over transactions |
+/// | `FUTURERELEASE` | 4865 | [`Envelope::with_hold`](crate::Envelope::with_hold), held against the limits (submission only) |
+/// | `LIMITS` | 9422 | obeyed; the driver spreads recipients over transactions, and [`Envelope::rest`](crate::Envelope::rest) says who needs another session |
 /// | `MT-PRIORITY` | 6710 | [`Envelope::with_priority`](crate::Envelope::with_priority); a change is told by a [`Notice`](crate::proto::Notice) |
 /// | `MTRK` | 3885 | `MTRK` by keyword |
 /// | `NO-SOLICITING` | 3865 | `SOLICIT` by keyword |
@@ -53,6 +55,11 @@ impl Extensions {
     /// The offers of an EHLO reply: its first line names the server, and offers nothing.
     pub(crate) fn new(reply: Reply) -> Self {
         Self { reply: Some(reply) }
+    }
+
+    /// The reply that they were read from; `None` where there was none, as after HELO.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
     }
 
     /// Whether this keyword is offered, in any case.
@@ -135,7 +142,12 @@ impl Extensions {
                 let line = line.trim_ascii();
                 let (rest, keyword) = grammar::keyword(line).ok()?;
                 // `AUTH=PLAIN` is how old servers wrote it; elsewhere a keyword ends at a space.
-                matches!(rest, [] | [b' ' | b'\t' | b'=', ..]).then(|| {
+                let ends = match rest {
+                    [] | [b' ' | b'\t', ..] => true,
+                    [b'=', ..] => keyword.eq_ignore_ascii_case(b"AUTH"),
+                    [..] => false,
+                };
+                ends.then(|| {
                     (
                         line,
                         keyword,

@@ -2,6 +2,7 @@
 
 use super::command::stage_verb;
 use super::config::Security;
+use super::evidence::{Evidence, Spoken};
 use super::framing::FramingError;
 use super::link::Link;
 use super::reply::{Class, Reply};
@@ -52,6 +53,13 @@ pub(crate) fn unexpected(stage: Stage, wanted: &str, reply: Reply, link: &Link) 
         .with_reply(reply)
 }
 
+/// A message was taken by a server that had refused it before.
+pub(crate) fn contradiction(reply: Reply, link: &Link) -> Error {
+    let message = "the server took a message that it had refused before";
+    link.error(Category::Protocol, Stage::Body, Party::Server, message)
+        .with_reply(reply)
+}
+
 /// A reply to nothing. A server that closes an idle connection announces it so.
 pub(crate) fn unasked(stage: Stage, reply: Reply, link: &Link) -> Error {
     let closing = reply.code().number() == 221 || reply.code().class() == Class::Transient;
@@ -87,25 +95,36 @@ pub(crate) fn mismatched(link: &Link) -> Error {
     let (category, stage) = (Category::EncryptionMismatch, Stage::Greeting);
     let message = "the server speaks TLS where a greeting in clear was due";
     let error = link.error(category, stage, Party::Caller, message);
-    error.with_hint("Switch encryption to TLS (implicit) for this port.")
+    error
+        .with_hint("Switch encryption to TLS (implicit) for this port.")
+        .with_evidence(Evidence::Spoken(Spoken::Tls))
 }
 
 /// Octets that are no reply.
 pub(crate) fn malformed(fault: &FramingError, stage: Stage, link: &Link) -> Error {
+    let spoken = match fault {
+        FramingError::Malformed(line) if stage == Stage::Greeting => Spoken::foreign(line),
+        FramingError::Malformed(_)
+        | FramingError::LineTooLong
+        | FramingError::ReplyTooLong
+        | FramingError::CodesDiffer => None,
+    };
     let message = match fault {
         FramingError::LineTooLong => "the server sent a reply line that does not end".to_owned(),
         FramingError::ReplyTooLong => "the server sent a reply that does not end".to_owned(),
         FramingError::CodesDiffer => {
             "the lines of one reply of the server have different codes".to_owned()
         }
-        FramingError::Malformed(line) => match foreign_protocol(line) {
-            Some(protocol) if stage == Stage::Greeting => {
-                format!("this is no SMTP server: it speaks {protocol}")
-            }
-            Some(_) | None => "the server sent a line that is no SMTP reply".to_owned(),
+        FramingError::Malformed(_) => match spoken {
+            Some(spoken) => format!("this is no SMTP server: it speaks {}", spoken.as_str()),
+            None => "the server sent a line that is no SMTP reply".to_owned(),
         },
     };
     let error = link.error(Category::Protocol, stage, Party::Server, message);
+    let error = match spoken {
+        Some(spoken) => error.with_evidence(Evidence::Spoken(spoken)),
+        None => error,
+    };
     if stage == Stage::Greeting {
         error.with_hint("Check host and port.")
     } else {
@@ -154,6 +173,7 @@ pub(crate) fn in_doubt(error: &Error) -> Error {
         }
     }
     .with_hint(hint)
+    .with_evidence(Evidence::ReplyLost)
 }
 
 /// The connection takes nothing more.
@@ -183,20 +203,4 @@ pub(crate) fn moment(stage: Stage) -> String {
 /// The first octet of a TLS record: an alert or a handshake message.
 pub(crate) fn is_tls(octets: &[u8]) -> bool {
     matches!(octets.first(), Some(0x15 | 0x16))
-}
-
-/// The protocol that a line is the greeting of.
-fn foreign_protocol(line: &[u8]) -> Option<&'static str> {
-    const BANNERS: [(&[u8], &str); 6] = [
-        (b"HTTP/", "HTTP"),
-        (b"* ", "IMAP"),
-        (b"+OK", "POP3"),
-        (b"-ERR", "POP3"),
-        (b"SSH-", "SSH"),
-        (b"<!DOCTYPE", "HTTP"),
-    ];
-    BANNERS
-        .iter()
-        .find(|(banner, _)| line.starts_with(banner))
-        .map(|(_, protocol)| *protocol)
 }

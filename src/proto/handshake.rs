@@ -15,7 +15,6 @@ use super::address::Domain;
 use super::auth::{Exchange, Outcome as AuthOutcome, Refused, Selection};
 use super::command::Command;
 use super::config::{Config, Context, Login, Protocol, Security};
-use super::dialogue::Dialogue;
 use super::event::Event;
 use super::extensions::Extensions;
 use super::fault;
@@ -45,7 +44,7 @@ pub(crate) enum Handshake {
 /// What the world did.
 pub(crate) enum Input {
     Reply(Reply),
-    Tls(TlsSession),
+    Tls(Box<TlsSession>),
     Credentials(Option<Credentials>),
 }
 
@@ -141,12 +140,12 @@ impl Handshake {
     ) -> Step {
         match (self, input) {
             (Self::Implicit, Input::Tls(tls)) => {
-                began_tls(tls, link, progress, now);
+                began_tls(*tls, link, progress, now);
                 link.expect(Expect::Greeting, now);
                 Step::Next(Self::Greeting)
             }
             (Self::Upgrade, Input::Tls(tls)) => {
-                began_tls(tls, link, progress, now);
+                began_tls(*tls, link, progress, now);
                 // RFC 3207 §4.2: what was learned before is forgotten.
                 progress.change(|facts| facts.extensions = Extensions::default());
                 say_ehlo(link, progress, now)
@@ -364,7 +363,7 @@ fn authenticate(
             progress.change(|facts| facts.auth = Some(mechanism));
             link.events.push_back(Event::Reached {
                 stage: Stage::Auth,
-                reply,
+                reply: link.dialogue.mask(reply),
             });
             Step::Ready
         }
@@ -390,10 +389,14 @@ fn refused_login(log_in: Refused, reply: Reply, link: &mut Link, progress: &Prog
     }
 }
 
-/// The reply as the rest of the engine may see it: a SASL challenge is nobody's business.
-pub(crate) fn shown(reply: &Reply, head: Expect) -> Option<Reply> {
-    let challenge = head == Expect::Auth && reply.code().class() == Class::Intermediate;
-    challenge.then(|| Dialogue::mask_all(reply))
+/// Whether a reply is a SASL challenge, which is nobody else's business.
+pub(crate) fn is_challenge(reply: &Reply, head: Expect) -> bool {
+    head == Expect::Auth && reply.code().class() == Class::Intermediate
+}
+
+/// Whether the SASL mechanism reads what the reply says.
+pub(crate) fn is_for_mechanism(reply: &Reply, head: Expect) -> bool {
+    head == Expect::Auth && matches!(reply.code().number(), 235 | 334)
 }
 
 /// The handshake ends by a refusal: with QUIT, unless the server is closing already.

@@ -78,6 +78,17 @@ impl Used {
         limits.mails.is_none_or(|limit| self.mails < limit.get())
     }
 
+    /// Whether the domains of all these recipients may be named in this session. Counts none.
+    pub(crate) fn may_name_all(&self, recipients: &[Recipient], limits: &ServerLimits) -> bool {
+        let Some(limit) = limits.recipient_domains else {
+            return true;
+        };
+        let mut domains = self.domains.clone();
+        let lower = |one: &Recipient| one.mailbox().domain().to_lowercase().into_boxed_str();
+        domains.extend(recipients.iter().map(lower));
+        u32::try_from(domains.len()).is_ok_and(|known| known <= limit.get())
+    }
+
     /// Counts the recipient's domain, if it may be named in this session.
     pub(crate) fn may_name(&mut self, recipient: &Recipient, limits: &ServerLimits) -> bool {
         let Some(limit) = limits.recipient_domains else {

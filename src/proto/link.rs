@@ -433,6 +433,8 @@ impl Link {
         Progress {
             last_command: self.last_command,
             last_reply: self.last_reply.to_reply(),
+            greeting: None,
+            offers: None,
             bytes_sent: self.output.sent_total(),
             transcript: self.dialogue.recent(),
         }

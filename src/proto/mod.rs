@@ -35,7 +35,7 @@
 //! | says 250 instead of 235, or asks for more than the mechanism has | `protocol` at `auth` | `auth/other_success_code`, `auth/unwanted_challenge` |
 //! | had its -PLUS taken from the list on the way | it can tell, and refuses: `authentication` at `auth` | `a_server_whose_plus_was_hidden_on_the_way_finds_out` |
 //! | lists no SMTPUTF8, the domain alone is beyond ASCII | A-labels | `extensions/utf8_a_labels` |
-//! | lists no SMTPUTF8, one recipient needs it | that one is not sent to: `usage` at `rcpt` | `extensions/utf8_recipient_not_offered` |
+//! | lists no SMTPUTF8, one recipient needs it | that one is not sent to: `usage` at `rcpt`; in a message for all or for nobody, none is | `extensions/utf8_recipient_not_offered`, `extensions/utf8_recipient_all_or_nothing` |
 //! | lists no SMTPUTF8, the sender or the headers need it | not sent: `usage` at `mail` | `extensions/utf8_sender_not_offered`, `extensions/utf8_headers_not_offered` |
 //! | does not list the extension of a wish | the parameter is left out, and a [`Notice`] says so | `extensions/dsn_not_offered`, `extensions/priority_not_offered` |
 //! | does not list that of a demand | not sent: `usage` at `mail` | `extensions/dsn_required`, `extensions/hold_not_offered` |
@@ -45,9 +45,12 @@
 //! | takes a message with another priority | accepted; a [`Notice`] has its reply | `extensions/priority_changed` |
 //! | lists no REQUIRETLS, or in clear alone | not sent: `usage` at `mail` | `extensions/require_tls_listed_in_clear_only`, `extensions/require_tls_in_clear` |
 //! | lists REQUIRETLS, and its certificate was not verified | not sent: `usage` at `mail` | `extensions/require_tls_unverified` |
-//! | states LIMITS | recipients or messages beyond them are not sent for now: `temporary`; the driver spreads recipients | `extensions/limits_recipients`, `extensions/limits_domains`, `extensions/limits_messages` |
+//! | states LIMITS | recipients or messages beyond them are not sent for now: `temporary`; the driver spreads recipients | `extensions/limits_recipients`, `extensions/limits_domains`, `extensions/limits_messages`, `extensions/limits_domains_all_or_nothing` |
 //! | misspells a limit | that one does not count, those beside it do | `extensions/limits_malformed` |
 //! | takes fewer recipients than it said, or did not say | deferred; the driver begins further transactions while each is of use | `pipelining/too_many_recipients`, `a_recipient_who_is_always_put_off_ends_it` |
+//! | refuses some for now and others for good, and nobody has the message | `temporary` at `rcpt`, also where a recipient was left out and where it was for all or for nobody | `a_refusal_for_now_is_not_hidden_by_a_recipient_that_was_left_out`, `pipelining/all_or_nothing_refused_for_now` |
+//! | takes fewer recipients than a message has, which is then to be the last | QUIT waits for the further transactions | `the_connection_is_not_closed_between_the_rounds_of_a_message` |
+//! | decides for each recipient (LMTP), the message is for all or for nobody | not sent: `usage` at `mail` | `lmtp/all_or_nothing` |
 //! | speaks SMTP where LMTP was asked for, or the reverse | `sender-refused` at `ehlo` | `lmtp/no_helo_behind_lhlo`, `smtp_is_not_spoken_to_an_lmtp_server` |
 //! | invites a message of LMTP for nobody (354) | `protocol` at `data` ends the session: what it would answer is unknown | `lmtp/invited_without_recipients` |
 //! | gives fewer replies than recipients, and ends or falls silent | the answered have their verdicts, the others are in doubt | `lmtp/lost_between_replies`, `lmtp/silence_between_replies`, `lmtp/closing_between_replies` |
@@ -65,15 +68,17 @@ pub(crate) mod connection;
 pub(crate) mod dialogue;
 pub(crate) mod dsn;
 pub(crate) mod event;
+pub(crate) mod evidence;
 pub(crate) mod extensions;
 mod fault;
 mod framing;
 mod grammar;
 mod handshake;
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod limits;
 mod link;
 pub(crate) mod notice;
+mod offers;
 mod ongoing;
 mod output;
 pub(crate) mod params;
@@ -100,6 +105,9 @@ pub use config::{
 pub use connection::{BodyWriter, Connection};
 pub use dialogue::{Entry, Observer};
 pub use event::{Event, Stats};
+pub use evidence::{
+    Attempt, CertificateProblem, Evidence, RefusedCertificate, Resolution, Spoken, TlsProblem,
+};
 pub use extensions::Extensions;
 pub use limits::ServerLimits;
 pub use notice::Notice;
@@ -107,8 +115,8 @@ pub use preflight::{Effect, Need, Shortfall, preflight};
 pub use reply::Class;
 pub use sasl::{MechanismName, MechanismNameError};
 pub use session::{
-    Certificate, ChannelBinding, Session, TlsSession, TransportError, TransportErrorKind,
-    Verification,
+    Certificate, CertificateRole, ChannelBinding, Session, TlsSession, TransportError,
+    TransportErrorKind, Verification,
 };
 pub use status::StatusMeaning;
 pub use timer::Timeouts;

@@ -11,8 +11,9 @@ use super::fault;
 use super::limits::{ServerLimits, Used};
 use super::link::{Expect, Link};
 use super::notice::Notice;
+use super::offers::Way;
 use super::pipeline::Flow;
-use super::preflight::{self, Effect, Judgement, Shortfall, Way};
+use super::preflight::{self, Effect, Judgement, Shortfall};
 use super::reply::{Class, Reply};
 use super::stream::StreamState;
 use super::transaction::{Body, Commitment, Encoding, Envelope, TransactionId, Verdict};
@@ -108,7 +109,9 @@ impl Transaction {
         let Some(index) = waiting.map(|ahead| index + ahead) else {
             return Step::Commit;
         };
-        let recipient = &self.envelope.recipients()[index];
+        let Some(recipient) = self.envelope.recipients().get(index) else {
+            return Step::Commit;
+        };
         let command = Command::Rcpt(recipient.mailbox(), recipient.params());
         link.command(command, Expect::Rcpt(self.id, index), now);
         self.outstanding += 1;
@@ -132,6 +135,12 @@ impl Transaction {
         if !used.may_mail(limits) {
             return Err(preflight::no_more_mail(limits).to_error(link));
         }
+        let recipients = self.envelope.recipients();
+        if self.envelope.commitment() == Commitment::AllOrNothing
+            && !used.may_name_all(recipients, limits)
+        {
+            return Err(preflight::too_many_domains(limits).to_error(link));
+        }
         for shortfall in &judgement.shortfalls {
             match &shortfall.effect {
                 Effect::RecipientNotSent(place) => self.leave_out(*place, shortfall, link),
@@ -149,9 +158,10 @@ impl Transaction {
             if !matches!(self.slots[place], Slot::Waiting) {
                 continue;
             }
-            match used.may_name(&self.envelope.recipients()[place], limits) {
-                true => left += 1,
-                false => {
+            match self.envelope.recipients().get(place) {
+                Some(recipient) if used.may_name(recipient, limits) => left += 1,
+                None => left += 1,
+                Some(_) => {
                     self.leave_out(place, &preflight::no_more_domains(place, limits), link);
                 }
             }
@@ -196,14 +206,16 @@ impl Transaction {
 
     /// Why DATA is not sent although every RCPT has its reply.
     pub(super) fn nothing_to_send(&self, link: &Link) -> Option<Error> {
-        let refusal = self.slots.iter().find_map(|slot| match slot {
-            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => {
-                Some(reply.clone())
-            }
+        let refusals = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Decided(Verdict::Refused { reply, .. } | Verdict::Deferred(reply)) => Some(reply),
             Slot::Decided(Verdict::Accepted(_) | Verdict::NotSent(_) | Verdict::InDoubt(_))
             | Slot::Waiting
             | Slot::Taken => None,
         });
+        // One for now, if there is one: another try may fare better.
+        let refusal = refusals
+            .min_by_key(|reply| reply.code().class() != Class::Transient)
+            .cloned();
         let complete = self.accepted == self.slots.len();
         let all_or_nothing = self.envelope.commitment() == Commitment::AllOrNothing;
         if self.accepted > 0 && (complete || !all_or_nothing) {
@@ -265,15 +277,14 @@ impl Transaction {
 
     /// The form in which the content follows BDAT.
     pub(super) fn counted(&self) -> Transfer {
-        let verbatim = match &self.work {
-            Work::Send(Body::Whole(content)) => content.is_verbatim(),
-            Work::Send(Body::Streamed(streamed)) => streamed.encoding == Encoding::Binary,
-            Work::Probe => false,
+        let encoding = match &self.work {
+            Work::Send(Body::Whole(content)) => content.encoding(),
+            Work::Send(Body::Streamed(streamed)) => streamed.encoding,
+            Work::Probe => Encoding::SevenBit,
         };
-        if verbatim {
-            Transfer::Verbatim
-        } else {
-            Transfer::Counted
+        match encoding {
+            Encoding::SevenBit | Encoding::EightBit | Encoding::TextWithNul => Transfer::Counted,
+            Encoding::Binary => Transfer::Verbatim,
         }
     }
 
@@ -286,6 +297,16 @@ impl Transaction {
             }
             Work::Probe => Step::Ended,
         }
+    }
+
+    /// Whether a recipient is put off, or may be: one of several, whose message is not for all or for
+    /// nobody.
+    pub(super) fn may_defer(&self) -> bool {
+        let open =
+            |slot: &Slot| matches!(slot, Slot::Waiting | Slot::Decided(Verdict::Deferred(_)));
+        self.slots.len() > 1
+            && self.envelope.commitment() == Commitment::Each
+            && self.slots.iter().any(open)
     }
 
     /// The server took a command of this transaction, and so has one open.
@@ -329,6 +350,14 @@ impl Transaction {
         self.fate = Fate::Restart;
         if matches!(self.step, Step::Recipients(_) | Step::Commit) {
             self.step = Step::Restarting;
+        }
+    }
+
+    /// MAIL was accepted: for a probe without recipients that is the verdict.
+    pub(super) fn sender_accepted(&mut self, reply: &Reply) {
+        self.was_opened();
+        if self.envelope.recipients().is_empty() {
+            self.accept(reply);
         }
     }
 
@@ -381,12 +410,44 @@ impl Transaction {
         }
     }
 
+    /// Whether the server can only take the message against its word: it has refused it before. (A
+    /// message by DATA would not even have been sent.)
+    pub(super) fn was_refused(&self) -> bool {
+        match &self.fate {
+            Fate::Open => false,
+            Fate::Restart => true,
+            Fate::Cancelled(_) => self.way == Way::Bdat,
+            Fate::Decided => self.way == Way::Bdat && self.accepted > 0,
+        }
+    }
+
+    /// Whether a server that has the end of the message, and did not refuse that, may have taken it. One
+    /// that is to begin again, or was cancelled while it waited for that, has its end sent by BDAT
+    /// alone, and was taken if at all for a recipient that was accepted.
+    pub(super) fn may_be_taken(&self) -> bool {
+        let for_somebody = self.accepted > 0 || self.unanswered > 0;
+        match &self.fate {
+            Fate::Open => true,
+            Fate::Restart | Fate::Cancelled(_) => self.way == Way::Bdat && for_somebody,
+            Fate::Decided => false,
+        }
+    }
+
+    /// The refusal of the whole message is void: the server took it all the same.
+    pub(super) fn forget_refusal(&mut self) {
+        for slot in &mut self.slots {
+            if let Slot::Decided(Verdict::Refused { stage, .. }) = slot
+                && matches!(stage, Stage::Mail | Stage::Body)
+            {
+                *slot = Slot::Waiting;
+            }
+        }
+    }
+
     /// In doubt, for everybody who has no verdict yet.
     pub(super) fn doubt(&mut self, error: &Error) {
-        if matches!(self.fate, Fate::Open) {
-            self.resolve(|| Verdict::InDoubt(error.clone()));
-            self.fate = Fate::Decided;
-        }
+        self.resolve(|| Verdict::InDoubt(error.clone()));
+        self.fate = Fate::Decided;
     }
 
     /// Not sent, for everybody who has no verdict yet.
@@ -405,7 +466,9 @@ impl Transaction {
 
     /// The connection is over. Where the message was sent to its end, there is a doubt.
     pub(super) fn close(&mut self, doubt: Option<&Error>, error: &Error) {
-        self.give_up();
+        if doubt.is_none() {
+            self.give_up();
+        }
         for slot in &mut self.slots {
             let verdict = match (&slot, doubt) {
                 (Slot::Decided(_), _) => continue,

@@ -178,6 +178,12 @@ impl Param {
         self.keyword.eq_ignore_ascii_case(keyword)
     }
 
+    /// The command that it belongs to, where its RFC is known here.
+    pub(crate) fn command(&self) -> Option<Command> {
+        let known = COMMANDS.iter().find(|(keyword, _)| self.is(keyword));
+        known.map(|(_, command)| *command)
+    }
+
     /// The EHLO keyword whose extension defines this parameter; for one that is not known here, the
     /// parameter's own.
     pub fn extension(&self) -> &str {
@@ -243,7 +249,7 @@ fn problem_of_known(keyword: &str, value: Option<&str>) -> Option<&'static str> 
     } else if is("HOLDFOR") {
         Hold::seconds(text)
             .is_none()
-            .then_some("it is seconds, of one to nine digits (RFC 4865 §5)")
+            .then_some("it is seconds above 0, of one to nine digits (RFC 4865 §5)")
     } else if is("HOLDUNTIL") {
         Hold::until(text)
             .is_err()
@@ -256,6 +262,30 @@ fn problem_of_known(keyword: &str, value: Option<&str>) -> Option<&'static str> 
         None
     }
 }
+
+/// The commands that have parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Mail,
+    Rcpt,
+}
+
+/// Where each parameter belongs.
+const COMMANDS: [(&str, Command); 13] = [
+    ("RET", Command::Mail),
+    ("ENVID", Command::Mail),
+    ("NOTIFY", Command::Rcpt),
+    ("ORCPT", Command::Rcpt),
+    ("BY", Command::Mail),
+    ("HOLDFOR", Command::Mail),
+    ("HOLDUNTIL", Command::Mail),
+    ("MT-PRIORITY", Command::Mail),
+    ("REQUIRETLS", Command::Mail),
+    ("SOLICIT", Command::Mail),
+    ("MTRK", Command::Mail),
+    ("RRVS", Command::Rcpt),
+    ("AUTH", Command::Mail),
+];
 
 /// Of which a message has one at most.
 const HOLDS: [&str; 2] = ["HOLDFOR", "HOLDUNTIL"];

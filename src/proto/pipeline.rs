@@ -17,8 +17,9 @@ use super::config::{BehindMessage, Pipelining, Protocol};
 use super::fault;
 use super::limits::Used;
 use super::link::{Expect, Link};
+use super::offers::{Offers, Way};
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::preflight::{self, Offers, Way};
+use super::preflight;
 use super::reply::Reply;
 use super::stream::{Flushed, StreamState};
 use super::transaction::{Body, Commitment, Envelope, TransactionId};
@@ -132,8 +133,10 @@ impl Pipeline {
     fn push(&mut self, envelope: Envelope, work: Work) -> TransactionId {
         let id = TransactionId(self.next_id);
         self.next_id += 1;
-        let mut slots = Vec::with_capacity(envelope.recipients().len());
-        slots.resize_with(envelope.recipients().len(), || Slot::Waiting);
+        // A probe for the sender alone has one verdict too: on MAIL.
+        let count = envelope.recipients().len().max(1);
+        let mut slots = Vec::with_capacity(count);
+        slots.resize_with(count, || Slot::Waiting);
         self.transactions.push_back(Transaction {
             id,
             envelope,
@@ -151,6 +154,11 @@ impl Pipeline {
             notices: Vec::new(),
         });
         id
+    }
+
+    /// Whether a recipient is put off, or may be.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.transactions.iter().any(Transaction::may_defer)
     }
 
     /// Whether the server was found to refuse what begins behind an unanswered message.
@@ -258,9 +266,10 @@ impl Pipeline {
                 transaction.step = Step::Ended;
                 Flow::Continue
             }
-            // It was to begin again: it does not.
+            // It was to begin again: it does not. If the server takes it all the same, that is a
+            // doubt, so nothing is decided before its last reply.
             (Fate::Restart, _) => {
-                transaction.decide(&error);
+                transaction.fate = Fate::Cancelled(error);
                 transaction.stop_envelope();
                 self.restarting -= 1;
                 Flow::Continue
@@ -310,15 +319,8 @@ impl Pipeline {
         let doubt = fault::in_doubt(error);
         while let Some(mut transaction) = self.transactions.pop_front() {
             // Only what the sender is done with can be sent: the queue is not searched for the rest.
-            // One that is to begin again may have been taken all the same, if somebody was accepted.
-            let may_be_sent = match (&transaction.fate, &transaction.step) {
-                (Fate::Open, Step::Ended) => true,
-                (Fate::Restart, Step::Ended) => {
-                    transaction.accepted > 0 || transaction.unanswered > 0
-                }
-                (Fate::Open | Fate::Restart | Fate::Decided | Fate::Cancelled(_), _) => false,
-            };
-            let sent = may_be_sent && link.body_is_sent(transaction.id);
+            let is_done = matches!(transaction.step, Step::Ended) && transaction.may_be_taken();
+            let sent = is_done && link.body_is_sent(transaction.id);
             transaction.close(sent.then_some(&doubt), error);
             transaction.finish(link);
         }

@@ -4,15 +4,16 @@ use std::fmt;
 
 use super::address::{Mailbox, ReversePath};
 use super::command::{BodyParam, Utf8Param};
-use super::config::{Chunking, Config, Pipelining, Protocol, SmtpUtf8, Unadvertised};
-use super::extensions::Extensions;
-use super::limits::ServerLimits;
+use super::config::{Config, Protocol, SmtpUtf8, Unadvertised};
+use super::evidence::Evidence;
+use super::limits::{ServerLimits, Used};
 use super::link::Link;
-use super::params::{Param, Params, Weight};
+use super::offers::{Offer, Offers, Peer, Way};
+use super::params::{Command, Param, Params, Weight};
 use super::reply::{Code, EnhancedCode};
 use super::schedule::{DeliverBy, Hold, Late};
-use super::session::{Session, TlsSession};
-use super::transaction::{Body, Commitment, Encoding, Envelope};
+use super::session::Session;
+use super::transaction::{Body, Commitment, Encoding, Envelope, Recipient};
 use crate::error::{Category, Error, Party, Stage};
 
 /// What this message needs and this session lacks; empty where all is well. The engine judges by the
@@ -76,6 +77,10 @@ pub enum Need {
     Newlines,
     /// An address longer than any server has to take (RFC 5321 §4.5.3.1).
     LongAddress,
+    /// A command line longer than extensions make it (RFC 5321 §4.5.3.1.4).
+    LongCommand,
+    /// One reply for all recipients, which LMTP has not (RFC 2033 §4.2).
+    OneReply,
 }
 
 /// What becomes of a message that lacks something.
@@ -108,15 +113,16 @@ impl Shortfall {
         let (code, (class, subject, detail)) = match need {
             Need::Size => (552, (5, 3, 4)),
             Need::EightBit | Need::Binary => (554, (5, 6, 3)),
-            Need::Utf8 => (553, (5, 6, 7)),
+            Need::Utf8 => (550, (5, 6, 7)),
             Need::RequireTls => (550, (5, 7, 10)),
             Need::Parameter => (555, (5, 5, 4)),
             Need::Time => (501, (5, 5, 4)),
             Need::Recipients | Need::RecipientDomains => (452, (4, 5, 3)),
             Need::Transaction => (421, (4, 3, 2)),
-            Need::LongLines => (500, (5, 5, 2)),
+            Need::LongLines | Need::LongCommand => (500, (5, 5, 2)),
             Need::Newlines => (554, (5, 6, 0)),
             Need::LongAddress => (501, (5, 1, 3)),
+            Need::OneReply => (504, (5, 5, 4)),
         };
         Self {
             need,
@@ -133,8 +139,9 @@ impl Shortfall {
         Self::new(need, Effect::NotSent, message, hint)
     }
 
-    fn with_status(self, class: u8, subject: u16, detail: u16) -> Self {
+    fn with_reply(self, code: u16, (class, subject, detail): (u8, u16, u16)) -> Self {
         Self {
+            code: Code::new(code).unwrap_or(self.code),
             status: EnhancedCode::new(class, subject, detail).unwrap_or(self.status),
             ..self
         }
@@ -153,7 +160,9 @@ impl Shortfall {
             | Need::Time
             | Need::LongLines
             | Need::Newlines
-            | Need::LongAddress => Category::Usage,
+            | Need::LongAddress
+            | Need::LongCommand
+            | Need::OneReply => Category::Usage,
         };
         let stage = match self.effect {
             Effect::RecipientNotSent(_) => Stage::Rcpt,
@@ -161,6 +170,7 @@ impl Shortfall {
         };
         link.error(category, stage, Party::Caller, self.to_string())
             .with_hint(self.hint)
+            .with_evidence(Evidence::Shortfall(self.clone()))
     }
 }
 
@@ -181,98 +191,13 @@ pub(crate) fn no_more_domains(place: usize, limits: &ServerLimits) -> Shortfall 
     Shortfall::new(Need::RecipientDomains, effect, message, hint)
 }
 
-/// What of the server's offers bears on transactions.
-#[derive(Debug, Default)]
-pub(crate) struct Offers {
-    pub(crate) pipelining: Pipelining,
-    size: Offer<u64>,
-    eight_bit_mime: Offer<()>,
-    smtputf8: Offer<()>,
-    binarymime: Offer<()>,
-    pub(crate) way: Way,
-    pub(crate) protocol: Protocol,
-    pub(crate) limits: ServerLimits,
-    utf8_policy: SmtpUtf8,
-    unadvertised: Unadvertised,
-    peer: Peer,
-    extensions: Extensions,
-}
-
-/// How messages travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// By DATA, once the server invites it.
-    #[default]
-    Data,
-    /// By BDAT.
-    Bdat,
-}
-
-/// What is known of who the server is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Peer {
-    #[default]
-    InClear,
-    Unverified,
-    Verified,
-}
-
-/// One extension, with what it limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Offer<L> {
-    #[default]
-    Absent,
-    Unlimited,
-    Limited(L),
-}
-
-impl Offers {
-    pub(crate) fn new(session: &Session, config: &Config) -> Self {
-        let extensions = session.extensions();
-        let offer = |keyword| match extensions.offers(keyword) {
-            true => Offer::Unlimited,
-            false => Offer::Absent,
-        };
-        let pipelining = match extensions.offers("PIPELINING") {
-            true => config.pipelining,
-            false => Pipelining::Off,
-        };
-        let size = match (extensions.offers("SIZE"), extensions.size()) {
-            (true, Some(limit)) => Offer::Limited(limit),
-            (true, None) => Offer::Unlimited,
-            (false, _) => Offer::Absent,
-        };
-        Self {
-            pipelining,
-            size,
-            eight_bit_mime: offer("8BITMIME"),
-            smtputf8: match config.smtputf8 {
-                SmtpUtf8::WhereNeeded | SmtpUtf8::Always => offer("SMTPUTF8"),
-                SmtpUtf8::Never => Offer::Absent,
-            },
-            binarymime: offer("BINARYMIME"),
-            way: match (extensions.offers("CHUNKING"), config.chunking) {
-                (true, Chunking::WhereOffered) => Way::Bdat,
-                (true, Chunking::Off) | (false, _) => Way::Data,
-            },
-            protocol: config.protocol,
-            limits: extensions.limits(),
-            utf8_policy: config.smtputf8,
-            unadvertised: config.unadvertised,
-            peer: Peer::of(session.tls()),
-            extensions: extensions.clone(),
-        }
-    }
-}
-
-impl Peer {
-    fn of(tls: Option<&TlsSession>) -> Self {
-        match tls {
-            None => Self::InClear,
-            Some(tls) if tls.verification.is_verified() => Self::Verified,
-            Some(_) => Self::Unverified,
-        }
-    }
+/// The recipients' domains are more than the server takes in a session, and it is for all of them or
+/// for nobody.
+pub(crate) fn too_many_domains(limits: &ServerLimits) -> Shortfall {
+    let most = limits.recipient_domains.map_or(0, |limit| limit.get());
+    let message = format!("the server takes recipients of {most} domains in one session");
+    let hint = "Send it to fewer, or to each whom the server accepts.";
+    Shortfall::not_sent(Need::RecipientDomains, message, hint)
 }
 
 /// The parameters of MAIL that the engine decides.
@@ -298,8 +223,14 @@ pub(crate) fn judge(envelope: &Envelope, body: Option<&Body>, offers: &Offers) -
         shortfalls: Vec::new(),
     };
     judge.params(envelope.params(), None);
+    judge.line(envelope.reverse_path().as_str(), envelope.params(), None);
     for (place, recipient) in envelope.recipients().iter().enumerate() {
         judge.params(recipient.params(), Some(place));
+        judge.line(
+            recipient.mailbox().as_str(),
+            recipient.params(),
+            Some(place),
+        );
     }
     let params = MailParams {
         size: judge.size(needs.size),
@@ -308,6 +239,7 @@ pub(crate) fn judge(envelope: &Envelope, body: Option<&Body>, offers: &Offers) -
     };
     judge.recipients();
     judge.warn(&needs);
+    judge.commitment();
     Judgement {
         params,
         shortfalls: judge.shortfalls,
@@ -385,7 +317,7 @@ impl Judge<'_> {
                 }
                 BodyParam::EightBitMime
             }
-            Encoding::Binary => {
+            Encoding::TextWithNul | Encoding::Binary => {
                 // RFC 3030 §3: both extensions, and never by DATA.
                 if self.offers.binarymime == Offer::Absent || self.offers.way == Way::Data {
                     let message = "the message is binary (it has NUL octets, or was declared so), \
@@ -402,7 +334,7 @@ impl Judge<'_> {
     /// it are left out one by one where it is not on offer; a sender or header cannot be.
     fn utf8(&mut self, utf8_headers: bool) -> Utf8Param {
         let policy = self.offers.utf8_policy;
-        let needed = utf8_headers || !self.envelope.is_ascii() || policy == SmtpUtf8::Always;
+        let needed = utf8_headers || policy == SmtpUtf8::Always || self.envelope_needs_utf8();
         match (needed, self.offers.smtputf8) {
             (false, _) => return Utf8Param::Absent,
             (true, Offer::Unlimited | Offer::Limited(())) => return Utf8Param::SmtpUtf8,
@@ -421,7 +353,7 @@ impl Judge<'_> {
             ReversePath::Null => false,
             ReversePath::Mailbox(mailbox) => is_foreign(mailbox),
         };
-        if sender_is_foreign || !self.envelope.params().is_ascii() {
+        if sender_is_foreign || !self.are_ascii(self.envelope.params()) {
             let message =
                 format!("the sender's address or a parameter of it is not ASCII, and {lacks}");
             self.not_sent(Need::Utf8, message, "Use an ASCII address of this sender.");
@@ -430,25 +362,56 @@ impl Judge<'_> {
             let message = format!("the message's headers are not ASCII, and {lacks}");
             let hint = "Encode the headers as RFC 2047 says.";
             let shortfall = Shortfall::not_sent(Need::Utf8, message, hint);
-            self.shortfalls.push(shortfall.with_status(5, 6, 9));
+            self.shortfalls.push(shortfall.with_reply(554, (5, 6, 9)));
         }
         for (place, recipient) in self.envelope.recipients().iter().enumerate() {
-            if is_foreign(recipient.mailbox()) || !recipient.params().is_ascii() {
+            if is_foreign(recipient.mailbox()) || !self.are_ascii(recipient.params()) {
                 let mailbox = recipient.mailbox();
                 let message =
                     format!("the address {mailbox} or a parameter of it is not ASCII, and {lacks}");
                 let hint = "Use an ASCII address of this recipient.";
                 let effect = Effect::RecipientNotSent(place);
-                self.shortfalls
-                    .push(Shortfall::new(Need::Utf8, effect, message, hint));
+                let shortfall = Shortfall::new(Need::Utf8, effect, message, hint);
+                self.shortfalls.push(shortfall.with_reply(553, (5, 6, 7)));
             }
         }
         Utf8Param::Absent
     }
 
+    fn envelope_needs_utf8(&self) -> bool {
+        let foreign = |recipient: &Recipient| {
+            !recipient.mailbox().is_ascii() || !self.are_ascii(recipient.params())
+        };
+        !self.envelope.is_ascii()
+            && (!self.envelope.reverse_path().as_str().is_ascii()
+                || !self.are_ascii(self.envelope.params())
+                || self.envelope.recipients().iter().any(foreign))
+    }
+
+    /// Whether no parameter needs SMTPUTF8, of those that are not left out.
+    fn are_ascii(&self, params: &Params) -> bool {
+        let sent = params.iter().filter(|param| !self.is_left_out(param));
+        sent.filter_map(Param::value).all(str::is_ascii)
+    }
+
+    fn is_left_out(&self, param: &Param) -> bool {
+        self.offers.unadvertised == Unadvertised::Refuse
+            && param.weight() == Weight::Wish
+            && !self.offers.extensions.offers(param.extension())
+    }
+
     fn params(&mut self, params: &Params, recipient: Option<usize>) {
         for param in params.iter() {
-            if param.is("REQUIRETLS") {
+            let misplaced = match (param.command(), recipient) {
+                (Some(Command::Rcpt), None) => Some("belongs to RCPT, not to MAIL"),
+                (Some(Command::Mail), Some(_)) => Some("belongs to MAIL, not to RCPT"),
+                (_, _) => None,
+            };
+            if let Some(misplaced) = misplaced {
+                let message = format!("the parameter {} {misplaced}", param.keyword());
+                let hint = "Give it where it belongs: for the message, or for each recipient.";
+                self.not_sent(Need::Parameter, message, hint);
+            } else if param.is("REQUIRETLS") {
                 self.require_tls();
             } else if self.offers.extensions.offers(param.extension()) {
                 self.time(param);
@@ -472,6 +435,27 @@ impl Judge<'_> {
         }
     }
 
+    /// RFC 5321 §4.5.3.1.4: 512 octets, and more for what an extension adds. What it adds is known of
+    /// some only; but none adds so much that a line passes what servers read in one piece, and a line
+    /// cut in two is a command more.
+    fn line(&mut self, path: &str, params: &Params, recipient: Option<usize>) {
+        let length = |param: &Param| param.keyword().len() + param.value().map_or(1, str::len) + 2;
+        let length = path.len() + params.iter().map(length).sum::<usize>();
+        if length <= LONGEST_COMMAND - ITS_OWN {
+            return;
+        }
+        let (effect, what) = match recipient {
+            None => (Effect::NotSent, "the sender's address"),
+            Some(place) => (Effect::RecipientNotSent(place), "a recipient's address"),
+        };
+        let message = format!(
+            "{what} and its parameters have {length} octets, more than servers read in one line"
+        );
+        let hint = "Use a shorter address, and shorter values of parameters.";
+        self.shortfalls
+            .push(Shortfall::new(Need::LongCommand, effect, message, hint));
+    }
+
     /// RFC 8689 §4.2.1. No policy lifts it: a promise to the sender would be broken.
     fn require_tls(&mut self) {
         let message = match (
@@ -484,7 +468,7 @@ impl Judge<'_> {
                                offer REQUIRETLS";
                 let hint = "Send it without REQUIRETLS, or use another server.";
                 let shortfall = Shortfall::not_sent(Need::RequireTls, message, hint);
-                self.shortfalls.push(shortfall.with_status(5, 7, 30));
+                self.shortfalls.push(shortfall.with_reply(550, (5, 7, 30)));
                 return;
             }
             (Peer::Unverified, _) => {
@@ -561,16 +545,40 @@ impl Judge<'_> {
         }
     }
 
+    /// Nobody gets a message for all or for nobody whom it cannot reach all.
+    fn commitment(&mut self) {
+        match self.envelope.commitment() {
+            Commitment::Each => return,
+            Commitment::AllOrNothing => {}
+        }
+        for shortfall in &mut self.shortfalls {
+            if let Effect::RecipientNotSent(_) = shortfall.effect {
+                shortfall.effect = Effect::NotSent;
+            }
+        }
+        let recipients = self.envelope.recipients();
+        if self.offers.protocol == Protocol::Lmtp && recipients.len() > 1 {
+            let message = "the message is for all or for nobody, and an LMTP server decides for \
+                           each recipient, when it has the message";
+            let hint = "Send it to each whom the server accepts, or by SMTP.";
+            self.not_sent(Need::OneReply, message, hint);
+        }
+        if !Used::default().may_name_all(recipients, &self.offers.limits) {
+            self.shortfalls.push(too_many_domains(&self.offers.limits));
+        }
+    }
+
     /// What is sent, and may still be minded.
     fn warn(&mut self, needs: &Needs) {
-        if needs.longest_line > LONGEST_LINE && needs.encoding != Encoding::Binary {
+        let has_lines = needs.encoding != Encoding::Binary;
+        if needs.longest_line > LONGEST_LINE && has_lines {
             let message = "the message has lines beyond 998 octets, which some servers fold or \
                            refuse";
             let hint = "Encode the text in quoted-printable or base64.";
             self.shortfalls
                 .push(Shortfall::new(Need::LongLines, Effect::Sent, message, hint));
         }
-        if needs.bare_newline.is_some() && needs.encoding != Encoding::Binary {
+        if needs.bare_newline.is_some() && has_lines {
             let message = "the message has bare newlines, which are made CRLF on the way";
             let hint = "End each line with CRLF before the message is signed.";
             self.shortfalls
@@ -608,3 +616,8 @@ fn is_long(mailbox: &Mailbox) -> bool {
 
 /// RFC 5321 §4.5.3.1.6, without the CRLF.
 const LONGEST_LINE: u64 = 998;
+
+/// Octets of a command line that servers read in one piece.
+const LONGEST_COMMAND: usize = 2048;
+/// What of it the engine writes itself: the verb, SIZE, BODY, SMTPUTF8 and the line end.
+const ITS_OWN: usize = 80;

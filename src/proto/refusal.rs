@@ -133,7 +133,7 @@ fn categorise(stage: Stage, reply: &Reply, circumstances: Circumstances) -> Cate
     }
 }
 
-/// x.7.28 (RFC 8617 §7: mail flood) and x.4.5 (RFC 3463: congestion), which large providers give
+/// x.7.28 (mail flood, in the registry of RFC 5248 without an RFC of its own) and x.4.5 (RFC 3463: congestion), which large providers give
 /// where a sending limit is reached.
 fn is_rate_limit(enhanced: Option<EnhancedCode>) -> bool {
     enhanced.is_some_and(|code| matches!((code.subject(), code.detail()), (7, 28) | (4, 5)))

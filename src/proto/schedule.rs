@@ -123,6 +123,9 @@ impl fmt::Display for DeliverBy {
 
 /// How long the server keeps a message before it is sent on: `HOLDFOR` or `HOLDUNTIL`, parameters of
 /// MAIL (RFC 4865 §5). A server that cannot does not get the message.
+///
+/// RFC 4865 has this for submission alone: a server that lists FUTURERELEASE says that it is one for
+/// submission, whatever its port, so that nothing more is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hold(Held);
 
@@ -170,8 +173,12 @@ impl Hold {
     }
 
     /// The seconds of a HOLDFOR.
+    ///
+    /// ```abnf
+    /// future-release-integer = %x31-39 *8DIGIT          ; RFC 4865 §4
+    /// ```
     pub(crate) fn seconds(text: &str) -> Option<u32> {
-        let valid = is_digits(text) && text.len() <= 9;
+        let valid = is_digits(text) && text.len() <= 9 && !text.starts_with('0');
         text.parse().ok().filter(|_| valid)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::evidence::{Evidence, Witness};
 use super::extensions::Extensions;
 use super::reply::Reply;
 use super::sasl::MechanismName;
@@ -131,6 +132,12 @@ pub struct Certificate {
     pub not_before: i64,
     /// End of its validity, in seconds since 1970 (UTC).
     pub not_after: i64,
+    /// The kind and the length of its key, as `RSA, 2048 bits`.
+    pub key: String,
+    /// Whether it may issue certificates, or is a server's or a client's.
+    pub role: CertificateRole,
+    /// Where its issuer's certificate is to be found, as public authorities say (RFC 5280 §4.2.2.1).
+    pub issuer_location: Option<String>,
     /// SHA-256 of the whole certificate in DER.
     pub sha256: [u8; 32],
 }
@@ -144,8 +151,16 @@ impl Certificate {
             names: Vec::new(),
             not_before: 0,
             not_after: 0,
+            key: String::new(),
+            role: CertificateRole::default(),
+            issuer_location: None,
             sha256,
         }
+    }
+
+    /// Whether it names itself as its issuer: nobody else vouches for it.
+    pub fn is_self_issued(&self) -> bool {
+        !self.subject.is_empty() && self.subject == self.issuer
     }
 
     /// The fingerprint: 64 hexadecimal digits in lower case.
@@ -158,6 +173,16 @@ impl Certificate {
                 hex
             })
     }
+}
+
+/// What a certificate is for. Closed: it may issue others or it may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CertificateRole {
+    /// A server's or a client's own.
+    #[default]
+    EndEntity,
+    /// An authority's, which issues others.
+    Authority,
 }
 
 /// Data that binds a SASL exchange to a TLS session. `Debug` does not show it.
@@ -212,6 +237,15 @@ impl TransportError {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With what was seen, above the error beneath: [`Error::evidence`](crate::Error::evidence) then
+    /// has it.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: Evidence) -> Self {
+        let beneath = self.source.take();
+        self.source = Some(Arc::new(Witness { evidence, beneath }));
         self
     }
 

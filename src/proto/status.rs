@@ -14,7 +14,9 @@ pub struct StatusMeaning {
 
 impl EnhancedCode {
     /// What the code means; `None` where it is not among those known here. These are the codes of RFC
-    /// 3463 and of the RFCs that added to it, and not the registry itself (RFC 5248), which grows.
+    /// 3463 and of the RFCs that added to it, up to RFC 8689. In November 2026 they were compared with
+    /// copies of the registry (RFC 5248) that other programs carry, and no copy had more; the registry
+    /// itself may, for it grows.
     ///
     /// ```
     /// use ehlo::EnhancedCode;
@@ -36,7 +38,7 @@ type Entry = (u16, u16, &'static str, &'static str);
 
 /// By subject and detail, in order.
 #[rustfmt::skip]
-const REGISTRY: [Entry; 80] = [
+const REGISTRY: [Entry; 81] = [
     (0, 0, "Other undefined status", "nothing more is known than the class"),
     (1, 0, "Other address status", "something about the address is wrong"),
     (1, 1, "Bad destination mailbox address", "the mailbox does not exist"),
@@ -86,6 +88,7 @@ const REGISTRY: [Entry; 80] = [
     (6, 7, "Non-ASCII addresses not permitted for that sender/recipient", "the address is not ASCII, and must be"),
     (6, 8, "UTF-8 string reply is required, but not permitted by the SMTP client", "the answer would need UTF-8"),
     (6, 9, "UTF-8 header message cannot be transferred to one or more recipients, so the message must be rejected", "the headers are not ASCII, and have to be for some recipient"),
+    (6, 10, "UTF-8 string reply is required, but not permitted by the SMTP client (deprecated: X.6.8)", "the answer would need UTF-8"),
     (7, 0, "Other or undefined security status", "it was refused for reasons of security"),
     (7, 1, "Delivery not authorized, message refused", "the sender may not send to this recipient"),
     (7, 2, "Mailing list expansion prohibited", "the sender may not send to this list"),

@@ -63,8 +63,11 @@ impl StreamState {
         if self.declared.encoding == Encoding::SevenBit && !piece.is_ascii() {
             return Err(StreamFault::EightBit);
         }
-        if self.declared.encoding != Encoding::Binary && memchr(0, piece).is_some() {
-            return Err(StreamFault::Nul);
+        match self.declared.encoding {
+            Encoding::SevenBit | Encoding::EightBit if memchr(0, piece).is_some() => {
+                return Err(StreamFault::Nul);
+            }
+            Encoding::SevenBit | Encoding::EightBit | Encoding::TextWithNul | Encoding::Binary => {}
         }
         self.encoder.piece(piece, &mut self.pending)?;
         match self.declared.size {

@@ -11,7 +11,7 @@ use super::refusal::{Circumstances, refusal};
 use super::reply::{Class, Reply};
 use super::schedule::{DeliverBy, Hold, Late, Priority};
 use super::session::Session;
-use crate::error::{Error, Stage};
+use crate::error::{Category, Error, Stage};
 
 /// Who a message is from and to, as the server is told (RFC 5321 §2.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,24 @@ impl Envelope {
             params: self.params.clone(),
             commitment: self.commitment,
         }
+    }
+
+    /// The envelope for those recipients to whom another session may send the message, where this
+    /// outcome's session ended before their turn, or was used up (MAILMAX, RCPTDOMAINMAX: RFC 9422
+    /// §4). Nothing was sent to them. `None` where there are none, or where the message is for all or
+    /// for nobody and another recipient has a verdict.
+    ///
+    /// What becomes of them there is added by [`Outcome::with_rest`]. A session that has brought no
+    /// verdict for anybody is no reason to begin another.
+    pub fn rest(&self, outcome: &Outcome) -> Option<Self> {
+        let verdicts = outcome.verdicts().iter().enumerate();
+        let untried = verdicts.filter(|(_, verdict)| verdict.is_untried());
+        let places: Vec<usize> = untried.map(|(place, _)| place).collect();
+        let may_be_split = match self.commitment {
+            Commitment::Each => true,
+            Commitment::AllOrNothing => places.len() == self.recipients.len(),
+        };
+        (may_be_split && !places.is_empty()).then(|| self.part(&places))
     }
 
     /// Writes domains beyond ASCII as A-labels, in each address whose local part is ASCII.
@@ -291,7 +309,8 @@ pub struct Streamed {
     pub size: Option<u64>,
     /// What the octets are. Default: 7-bit.
     pub encoding: Encoding,
-    /// Whether the header section has non-ASCII octets, which needs SMTPUTF8. Default: no.
+    /// Whether the header section, or that of a MIME part, has non-ASCII octets, which needs SMTPUTF8.
+    /// Default: no.
     pub utf8_headers: bool,
     /// What becomes of a bare CR or LF. Default: refused.
     pub newlines: BareNewlines,
@@ -336,7 +355,10 @@ pub enum Encoding {
     SevenBit,
     /// Octets above 127 in lines: `BODY=8BITMIME` (RFC 6152).
     EightBit,
-    /// Anything, NUL included: `BODY=BINARYMIME` (RFC 3030).
+    /// Lines with NUL octets among them: `BODY=BINARYMIME` too, since nothing else carries a NUL,
+    /// and line ends are made CRLF all the same.
+    TextWithNul,
+    /// Octets that mean themselves, line ends included: `BODY=BINARYMIME` (RFC 3030).
     Binary,
 }
 
@@ -378,6 +400,38 @@ impl Verdict {
             Self::NotSent(error) | Self::InDoubt(error) => error.reply(),
         }
     }
+
+    /// Whether the session ended, or was used up, before the message was sent to this recipient.
+    fn is_untried(&self) -> bool {
+        match self {
+            // RFC 5321 §3.8: the server closes, whatever the command was.
+            Self::Refused {
+                stage: Stage::Mail,
+                reply,
+            } => reply.code().number() == 421,
+            Self::NotSent(error) => match error.category() {
+                Category::ConnectionLost | Category::Temporary => true,
+                Category::Dns
+                | Category::ConnectionTimeout
+                | Category::ConnectionRefused
+                | Category::EncryptionMismatch
+                | Category::StartTlsUnavailable
+                | Category::Certificate
+                | Category::Tls
+                | Category::Authentication
+                | Category::AuthUnavailable
+                | Category::SenderRefused
+                | Category::RecipientRefused
+                | Category::MessageRefused
+                | Category::RateLimited
+                | Category::Protocol
+                | Category::Usage => false,
+            },
+            Self::Accepted(_) | Self::Refused { .. } | Self::Deferred(_) | Self::InDoubt(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// What became of a message: a verdict for each recipient, in envelope order.
@@ -403,6 +457,25 @@ impl Outcome {
     #[must_use]
     pub fn with_notices(self, notices: Vec<Notice>) -> Self {
         Self { notices, ..self }
+    }
+
+    /// Together with what became of the rest of the message, as [`Envelope::rest`] had it.
+    #[must_use]
+    pub fn with_rest(mut self, rest: Self) -> Self {
+        let untried = self
+            .verdicts
+            .iter_mut()
+            .filter(|verdict| verdict.is_untried());
+        for (verdict, later) in untried.zip(rest.verdicts) {
+            *verdict = later;
+        }
+        for notice in rest.notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+        self.session = rest.session.or(self.session);
+        self
     }
 
     /// With the session in which it came about, which says more about a refusal for lack of TLS or
@@ -441,13 +514,15 @@ impl Outcome {
             .as_ref()
             .map(Circumstances::of)
             .unwrap_or_default();
-        // Doubt outweighs all else; then what hit the whole message; then the refusals.
+        // Doubt outweighs all else; then what hit the whole message; then the refusals, those for now
+        // first, since another try may mend them; then a recipient who could not be sent to at all.
         let weight = |verdict: &&Verdict| match verdict {
-            Verdict::InDoubt(_) => 4,
-            Verdict::NotSent(_) => 3,
-            Verdict::Deferred(_) => 2,
-            Verdict::Refused { reply, .. } if reply.code().class() == Class::Transient => 2,
-            Verdict::Refused { .. } => 1,
+            Verdict::InDoubt(_) => 5,
+            Verdict::NotSent(error) if concerns_one_recipient(error) => 1,
+            Verdict::NotSent(_) => 4,
+            Verdict::Deferred(_) => 3,
+            Verdict::Refused { reply, .. } if reply.code().class() == Class::Transient => 3,
+            Verdict::Refused { .. } => 2,
             Verdict::Accepted(_) => 0,
         };
         // The first of the heaviest: `max_by_key` alone would take the last.
@@ -469,6 +544,12 @@ impl Outcome {
             Some(error) => Err(error),
         }
     }
+}
+
+/// Whether the error came of the recipient's own address or parameters, and of nothing else: see
+/// [`Effect::RecipientNotSent`](super::preflight::Effect::RecipientNotSent).
+fn concerns_one_recipient(error: &Error) -> bool {
+    error.category() == Category::Usage && error.stage() == Stage::Rcpt
 }
 
 /// A submission that is the caller's own mistake. It hands envelope and body back.

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::answer::{Answer, AnswerError};
+use super::tls_fault::{CertificateFault, TlsFault};
 
 /// One thing that the sandbox does instead of, or besides, behaving well.
 ///
-/// It is either a [`Quirk`] of the whole server, or an [`Act`] at a [`Step`] of the dialogue: at each
-/// time the step is reached, at the n-th time alone, or for one address alone.
+/// It is either a [`Quirk`] of the whole server, a [`CertificateFault`] or a [`TlsFault`], or an
+/// [`Act`] at a [`Step`] of the dialogue: at each time the step is reached, at the n-th time alone,
+/// or for one address alone.
 ///
 /// Steps are counted over all connections of one sandbox, so that `close@greeting#1` lets the second
 /// attempt through; only commands that the server would have accepted count. Where several faults
@@ -22,10 +24,10 @@ use super::answer::{Answer, AnswerError};
 ///
 /// ```abnf
 /// fault   = quirk / act "@" step [ "#" n / ":" address ] [ "=" argument ]
-///         / "banner" "=" protocol
+///         / "banner" "=" protocol / "certificate" "=" problem / "tls" "=" manner
 /// quirk   = "split" / "refuse-behind-body" / "data-without-recipients" / "close-pipelined"
 ///         / "scram-wrong-signature" / "scram-no-signature" / "scram-wrong-nonce"
-///         / "scram-few-iterations"
+///         / "scram-few-iterations" / "starttls-stripped" / "starttls-masked"
 /// act     = "close" / "reset" / "truncate" / "stall" / "freeze" / "shutdown"
 ///         / "reply"          ; argument: the reply, as "451 4.3.0 try later"
 ///         / "garbage"        ; argument: the octets, or a stock of them where it is missing
@@ -36,6 +38,9 @@ use super::answer::{Answer, AnswerError};
 ///         / "data" / "content" / "body" / "rset" / "quit"
 /// n       = 1*DIGIT          ; 1 is the first time
 /// protocol = "imap" / "pop3" / "http" / "ssh" / "ftp" / "tls"
+/// problem = "expired" / "not-yet-valid" / "wrong-name" / "self-signed" / "unknown-issuer"
+///         / "incomplete-chain"
+/// manner  = "old" / "no-cipher" / "unknown-name" / "garbage" / "client-certificate"
 /// ```
 ///
 /// An address goes with `mail`, `rcpt` and, for LMTP, `body` only. In an argument `\r`, `\n`, `\0`, `\xNN` and `\\` are
@@ -54,6 +59,8 @@ pub struct Fault(pub(super) Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Quirk(Quirk),
+    Certificate(CertificateFault),
+    Tls(TlsFault),
     Act(Step, Which, Act),
 }
 
@@ -85,6 +92,16 @@ impl Fault {
     /// A peculiarity of the whole server.
     pub fn quirk(quirk: Quirk) -> Self {
         Self(Kind::Quirk(quirk))
+    }
+
+    /// A certificate that is not as it should be. Of several the first counts.
+    pub fn certificate(fault: CertificateFault) -> Self {
+        Self(Kind::Certificate(fault))
+    }
+
+    /// TLS that is not as a client would like it. Of several the first counts.
+    pub fn tls(fault: TlsFault) -> Self {
+        Self(Kind::Tls(fault))
     }
 }
 
@@ -231,6 +248,10 @@ pub enum Quirk {
     ScramWrongNonce,
     /// SCRAM: 1,000 iterations, which makes the password easy to guess.
     ScramFewIterations,
+    /// STARTTLS is not on offer, as behind a firewall that removes it.
+    StartTlsStripped,
+    /// Greeting and offer of STARTTLS are written over, as by Cisco's PIX and ASA.
+    StartTlsMasked,
 }
 
 /// A text that is no [`Fault`]. Its message lists what would be.
@@ -251,12 +272,33 @@ fn parse_unplaced(name: &str, argument: Option<&str>) -> Result<Fault, FaultErro
         (Some((_, quirk)), None) => Ok(Fault::quirk(quirk)),
         (Some(_), Some(_)) => Err(takes_none(name)),
         (None, argument) if name == "banner" => parse_banner(argument),
+        (None, argument) if name == "certificate" => {
+            let all = CertificateFault::ALL.map(|fault| (fault.as_str(), fault));
+            named("certificate", argument, &all).map(Fault::certificate)
+        }
+        (None, argument) if name == "tls" => {
+            let all = TlsFault::ALL.map(|fault| (fault.as_str(), fault));
+            named("tls", argument, &all).map(Fault::tls)
+        }
         _ if ACTS.contains(&name) => Err(FaultError(format!(
             "the fault '{name}' needs a step, as in '{name}@rcpt'; the steps are {}",
             step_names()
         ))),
         _ => Err(unknown_fault(name)),
     }
+}
+
+/// The one of this name.
+fn named<T: Copy>(fault: &str, argument: Option<&str>, all: &[(&str, T)]) -> Result<T, FaultError> {
+    let found = all.iter().find(|(name, _)| Some(*name) == argument);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+        FaultError(format!(
+            "the fault '{fault}' needs a word, as in '{fault}={}'; there are {}",
+            names.first().unwrap_or(&""),
+            names.join(", ")
+        ))
+    })
 }
 
 fn parse_banner(argument: Option<&str>) -> Result<Fault, FaultError> {
@@ -390,7 +432,7 @@ fn takes_none(name: &str) -> FaultError {
 fn unknown_fault(name: &str) -> FaultError {
     FaultError(format!(
         "there is no fault '{name}'; there are {} (each with '@' and a step: {}), and {} and \
-         banner=PROTOCOL",
+         banner=PROTOCOL, certificate=PROBLEM, tls=MANNER",
         ACTS.join(", "),
         step_names(),
         QUIRKS.map(|(name, _)| name).join(", ")
@@ -401,7 +443,7 @@ fn step_names() -> String {
     Step::ALL.map(Step::as_str).join(", ")
 }
 
-const QUIRKS: [(&str, Quirk); 8] = [
+const QUIRKS: [(&str, Quirk); 10] = [
     ("split", Quirk::Split),
     ("refuse-behind-body", Quirk::RefuseBehindBody),
     ("data-without-recipients", Quirk::DataWithoutRecipients),
@@ -410,6 +452,8 @@ const QUIRKS: [(&str, Quirk); 8] = [
     ("scram-no-signature", Quirk::ScramNoSignature),
     ("scram-wrong-nonce", Quirk::ScramWrongNonce),
     ("scram-few-iterations", Quirk::ScramFewIterations),
+    ("starttls-stripped", Quirk::StartTlsStripped),
+    ("starttls-masked", Quirk::StartTlsMasked),
 ];
 
 const ACTS: [&str; 11] = [
@@ -476,6 +520,15 @@ mod tests {
                 Fault::at(Step::StartTls, Act::Inject(octets(b"x\r\n"))),
             ),
             (
+                "certificate=self-signed",
+                Fault::certificate(CertificateFault::SelfSigned),
+            ),
+            (
+                "tls=client-certificate",
+                Fault::tls(TlsFault::ClientCertificate),
+            ),
+            ("starttls-masked", Fault::quirk(Quirk::StartTlsMasked)),
+            (
                 "banner=ssh",
                 Fault::at(
                     Step::Greeting,
@@ -511,6 +564,8 @@ mod tests {
             ("garbage@mail=\\x4", "is no escape"),
             ("banner=smtp", "there are imap, pop3"),
             ("banner", "there are imap, pop3"),
+            ("certificate=bad", "there are expired, not-yet-valid"),
+            ("tls", "there are old, no-cipher"),
         ];
         for (text, expected) in cases {
             let error = text.parse::<Fault>().unwrap_err().to_string();

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -17,15 +21,19 @@ use super::options::Options;
 use super::plan::Plan;
 use super::received::{Counters, Happening, Received};
 use super::session::Session;
+use super::socket::{Listener, Socket};
 use super::tally::Tally;
 use super::tls::{ClientCertificate, ClientCertificates, Identity};
+use super::violation::Violation;
 use super::voice::Action;
 
 /// A running server, on loopback unless told otherwise. It stops when dropped.
 pub struct Sandbox {
     address: SocketAddr,
+    #[cfg(unix)]
+    unix_socket: Option<PathBuf>,
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl Sandbox {
@@ -91,6 +99,12 @@ impl Sandbox {
         self.received()
     }
 
+    /// The rules that clients have broken so far, in order, on all connections. Content is looked at
+    /// where it is kept: see [`Contents`](super::Contents).
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shared.violations().clone()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.shared.counters.read()
@@ -104,20 +118,34 @@ impl Sandbox {
             true => ClientCertificates::Asked,
             false => ClientCertificates::Ignored,
         };
-        let identity = Identity::make(&options.certificate, asks)?;
+        let identity = Identity::make(
+            &options.certificate,
+            options.tls_versions,
+            &options.faults,
+            asks,
+        )?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
+        #[cfg(unix)]
+        let unix_socket = options.unix_socket.clone();
+        #[cfg(unix)]
+        let unix = unix_socket.as_ref().map(UnixListener::bind).transpose()?;
         let shared = Arc::new(Shared {
             plan: Arc::new(Plan::new(options)),
             identity,
             messages: Mutex::default(),
+            violations: Mutex::default(),
             stored: watch::Sender::new(0),
             counters: Totals::default(),
             watcher,
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let mut accepting = vec![tokio::spawn(accept(listener, Arc::clone(&shared)))];
+        #[cfg(unix)]
+        accepting.extend(unix.map(|listener| tokio::spawn(accept(listener, Arc::clone(&shared)))));
         Ok(Self {
             address,
+            #[cfg(unix)]
+            unix_socket,
             shared,
             accepting,
         })
@@ -126,8 +154,15 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The task owns those of the connections: they end with it.
-        self.accepting.abort();
+        // The tasks own those of the connections: they end with them.
+        for task in &self.accepting {
+            task.abort();
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.unix_socket {
+            // Somebody else may have removed it before.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -143,6 +178,7 @@ struct Shared {
     plan: Arc<Plan>,
     identity: Identity,
     messages: Mutex<Vec<Received>>,
+    violations: Mutex<Vec<Violation>>,
     stored: watch::Sender<usize>,
     counters: Totals,
     watcher: Option<mpsc::UnboundedSender<Happening>>,
@@ -151,6 +187,11 @@ struct Shared {
 impl Shared {
     fn messages(&self) -> MutexGuard<'_, Vec<Received>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn violations(&self) -> MutexGuard<'_, Vec<Violation>> {
+        let locked = self.violations.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store(&self, message: Received) {
@@ -202,12 +243,12 @@ impl Totals {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept<L: Listener>(listener: L, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         // A connection that was gone before it was accepted is not the listener's end, and too many
         // open files are not for ever.
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.next().await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
@@ -223,8 +264,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve<S: Socket>(stream: S, shared: &Shared, number: u64) -> io::Result<()> {
+    stream.hurry()?;
     let session = match &shared.watcher {
         Some(_) => Session::watched(Arc::clone(&shared.plan), number),
         None => Session::new(Arc::clone(&shared.plan), number),
@@ -240,6 +281,9 @@ async fn serve(stream: TcpStream, shared: &Shared, number: u64) -> io::Result<()
     let end = connection.run(&mut stream).await?;
     if end != End::StartTls {
         return connection.finish(stream, end).await;
+    }
+    if let Some(octets) = shared.identity.instead {
+        return connection.say_instead(stream, octets).await;
     }
     let mut stream = shared.identity.acceptor.accept(stream).await?;
     let facts = shared.identity.facts(stream.get_ref().1);
@@ -347,7 +391,19 @@ impl Connection<'_> {
         Ok(None)
     }
 
-    async fn finish(&mut self, mut stream: TcpStream, end: End) -> io::Result<()> {
+    /// Answers the client's hello with these octets, and closes.
+    async fn say_instead<S: Socket>(&mut self, stream: S, octets: &[u8]) -> io::Result<()> {
+        let mut stream = stream;
+        if stream.read(&mut self.buffer).await? > 0 {
+            stream.write_all(octets).await?;
+        }
+        stream.shutdown().await?;
+        drain(&mut stream, &mut self.buffer).await;
+        Ok(())
+    }
+
+    async fn finish<S: Socket>(&mut self, stream: S, end: End) -> io::Result<()> {
+        let mut stream = stream;
         match end {
             End::Truncate => {
                 stream.shutdown().await?;
@@ -355,7 +411,7 @@ impl Connection<'_> {
                 Ok(())
             }
             // The reset goes out as the stream is dropped.
-            End::Reset => stream.set_zero_linger(),
+            End::Reset => stream.reset_at_end(),
             End::StartTls | End::Over => Ok(()),
         }
     }
@@ -364,6 +420,9 @@ impl Connection<'_> {
         let connection = self.number;
         while let Some(line) = self.session.poll_line() {
             self.shared.tell(|| Happening::Line { connection, line });
+        }
+        while let Some(violation) = self.session.poll_violation() {
+            self.shared.violations().push(violation);
         }
         while let Some(message) = self.session.poll_message() {
             self.shared.store(message);

@@ -61,6 +61,9 @@
 //! # Ok::<(), ehlo::sandbox::FaultError>(())
 //! ```
 //!
+//! What a client does against the rules, without a server that would say so, is listed by
+//! [`Sandbox::violations`]: a test of a client may ask that there is nothing.
+//!
 //! [`Session`] is the server without its sockets: octets in, octets and [`Action`]s out. It shares no
 //! code with this crate's client but the reply code, reads strictly (a message ends at CRLF, dot,
 //! CRLF and at nothing else, unless [`LineEnds`] says otherwise), and so serves as the other side in
@@ -79,13 +82,17 @@ mod login;
 mod options;
 mod parameters;
 mod plan;
+mod quota;
 mod received;
 pub mod script;
 mod session;
+mod socket;
 mod tally;
 mod terms;
 mod tls;
+mod tls_fault;
 mod transaction;
+mod violation;
 mod voice;
 
 pub use answer::{Answer, AnswerError};
@@ -94,13 +101,15 @@ pub use listen::Sandbox;
 pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,
-    Validity,
+    TlsVersions, Validity,
 };
 pub use plan::Plan;
 pub use received::{Counters, Happening, Line, Received, Transfer};
 pub use session::Session;
 pub use tally::Tally;
 pub use tls::ClientCertificate;
+pub use tls_fault::{CertificateFault, TlsFault};
+pub use violation::Violation;
 pub use voice::Action;
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::answer::Answer;
 use super::fault::{Act, Fault, Quirk, Step};
 use super::login::Mechanism;
+use super::tls_fault::{CertificateFault, TlsFault};
 use crate::proto::Protocol;
 
 /// What a sandbox offers and demands, where it listens, and what it does wrong.
@@ -20,6 +23,9 @@ use crate::proto::Protocol;
 pub struct Options {
     /// Where to listen. Port 0, the default, is a free port.
     pub listen: SocketAddr,
+    /// A Unix socket to be made and listened on too; it is removed with the sandbox. By default none.
+    #[cfg(unix)]
+    pub unix_socket: Option<PathBuf>,
     /// The server's name for itself, in the greeting and in the reply to EHLO.
     pub hostname: String,
     /// What is spoken.
@@ -28,6 +34,8 @@ pub struct Options {
     pub tls: TlsMode,
     /// The certificate that is made when the sandbox starts.
     pub certificate: CertificateOptions,
+    /// The versions of TLS that it speaks.
+    pub tls_versions: TlsVersions,
     /// Whether clients may or must log in.
     pub auth: Auth,
     /// Whether they may do so outside TLS. By default not, as RFC 4954 §4 wants it.
@@ -46,6 +54,9 @@ pub struct Options {
     /// How many recipients a message may have before RCPT gets 452. By default there is no limit.
     /// Told beforehand where [`Extension::Limits`] is on offer.
     pub recipient_limit: Option<usize>,
+    /// How many domains the recipients of a connection may have before RCPT gets 452. By default
+    /// there is no limit. Told beforehand where [`Extension::Limits`] is on offer.
+    pub domain_limit: Option<usize>,
     /// How many MAIL commands a connection may have before it gets 421 and ends. By default there is
     /// no limit. Told beforehand where [`Extension::Limits`] is on offer.
     pub message_limit: Option<usize>,
@@ -68,10 +79,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            #[cfg(unix)]
+            unix_socket: None,
             hostname: "sandbox.example".into(),
             protocol: Protocol::Smtp,
             tls: TlsMode::StartTls,
             certificate: CertificateOptions::default(),
+            tls_versions: TlsVersions::default(),
             auth: Auth::Optional,
             clear_auth: ClearAuth::Refused,
             mechanisms: vec![Mechanism::Plain, Mechanism::Login],
@@ -91,6 +105,7 @@ impl Default for Options {
             ],
             size_limit: 64 << 20,
             recipient_limit: None,
+            domain_limit: None,
             message_limit: None,
             longest_hold: 30 * 24 * 60 * 60,
             line_limit: 2_048,
@@ -105,6 +120,13 @@ impl Options {
     /// Listening there.
     pub fn with_listen(mut self, listen: SocketAddr) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// Listening on a Unix socket too, which must not be there yet.
+    #[cfg(unix)]
+    pub fn with_unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
         self
     }
 
@@ -129,6 +151,12 @@ impl Options {
     /// With a certificate like this.
     pub fn with_certificate(mut self, certificate: CertificateOptions) -> Self {
         self.certificate = certificate;
+        self
+    }
+
+    /// With these versions of TLS.
+    pub fn with_tls_versions(mut self, versions: TlsVersions) -> Self {
+        self.tls_versions = versions;
         self
     }
 
@@ -188,6 +216,12 @@ impl Options {
         self
     }
 
+    /// With recipients of so many domains a connection at most.
+    pub fn with_domain_limit(mut self, domains: usize) -> Self {
+        self.domain_limit = Some(domains);
+        self
+    }
+
     /// With so many MAIL commands a connection at most.
     pub fn with_message_limit(mut self, messages: usize) -> Self {
         self.message_limit = Some(messages);
@@ -222,6 +256,16 @@ impl Options {
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
+    }
+
+    /// With a certificate that is not as it should be.
+    pub fn with_certificate_fault(self, fault: CertificateFault) -> Self {
+        self.with_fault(Fault::certificate(fault))
+    }
+
+    /// With TLS that is not as a client would like it.
+    pub fn with_tls_fault(self, fault: TlsFault) -> Self {
+        self.with_fault(Fault::tls(fault))
     }
 
     /// With a peculiarity of the whole server.
@@ -403,6 +447,17 @@ pub enum LineEnds {
     OrLf,
     /// CRLF, and CR alone.
     OrCr,
+}
+
+/// The versions of TLS that the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersions {
+    /// 1.2 and 1.3, as the client likes.
+    #[default]
+    All,
+    /// 1.2 alone.
+    Tls12,
 }
 
 /// The certificate that is made when a sandbox starts.

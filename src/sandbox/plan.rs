@@ -33,6 +33,8 @@ impl Plan {
         for fault in &plan.options.faults {
             match fault.0.clone() {
                 Kind::Quirk(quirk) => plan.quirks.push(quirk),
+                // Of the server's identity, and of no session.
+                Kind::Certificate(_) | Kind::Tls(_) => {}
                 Kind::Act(step, Which::Address(address), act) => {
                     let acts = plan.addressed.entry((step, address)).or_default();
                     acts.push(act);

@@ -67,8 +67,8 @@ pub enum Happening {
     Connected {
         /// Which connection, counted from 1.
         connection: u64,
-        /// Where it comes from.
-        peer: SocketAddr,
+        /// Where it comes from; `None` where that is a Unix socket.
+        peer: Option<SocketAddr>,
     },
     /// A line of the dialogue.
     Line {

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
 
-use super::options::CertificateOptions;
+use super::options::{CertificateOptions, TlsVersions};
 use super::tls::{ClientCertificates, Identity};
 
 /// One turn of a dialogue, seen from the server.
@@ -78,7 +78,7 @@ impl Certificate {
     /// # Errors
     /// None can be made for the names, or there is no crypto provider.
     pub fn make(options: &CertificateOptions) -> io::Result<Self> {
-        Identity::make(options, ClientCertificates::Ignored).map(Self)
+        Identity::make(options, TlsVersions::All, &[], ClientCertificates::Ignored).map(Self)
     }
 
     /// The certificate to trust, in PEM.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::command::Parameter;
+use super::fault::Quirk;
 use super::login::{Desk, TlsFacts};
 use super::options::{Auth, ClearAuth, Extension, Options, TlsMode};
 use super::parameters::{Holding, LATEST};
 use super::plan::Plan;
 use super::transaction::{Addresses, AuthParameter, Declared, Permitted};
 use super::voice::Usual;
+use crate::proto::Protocol;
 
 /// The options, in the light of how far a connection has come.
 #[derive(Debug)]
@@ -99,6 +101,19 @@ impl Terms {
         Ok(declared)
     }
 
+    /// The text of the greeting.
+    pub(super) fn greeting(&self) -> String {
+        let spoken = match self.options().protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        let greeting = format!("{} {spoken} sandbox", self.options().hostname);
+        match self.plan.has(Quirk::StartTlsMasked) {
+            true => greeting.chars().map(|_| '*').collect(),
+            false => greeting,
+        }
+    }
+
     /// The lines of the reply to EHLO.
     pub(super) fn ehlo_lines(&self) -> Vec<String> {
         let options = self.options();
@@ -113,6 +128,9 @@ impl Terms {
                 Extension::RequireTls if self.channel == Channel::Clear => continue,
                 other => other.keyword().into(),
             });
+        }
+        if self.plan.has(Quirk::StartTlsMasked) && self.channel == Channel::Clear {
+            lines.push("XXXXXXXA".into());
         }
         if self.can_start_tls() {
             lines.push("STARTTLS".into());
@@ -142,7 +160,9 @@ impl Terms {
             TlsMode::StartTls | TlsMode::StartTlsRequired => true,
             TlsMode::None | TlsMode::Implicit => false,
         };
-        offered && self.channel == Channel::Clear
+        let hidden = [Quirk::StartTlsStripped, Quirk::StartTlsMasked];
+        let hidden = hidden.into_iter().any(|quirk| self.plan.has(quirk));
+        offered && !hidden && self.channel == Channel::Clear
     }
 
     pub(super) fn can_log_in(&self) -> bool {
@@ -175,6 +195,7 @@ fn limits(options: &Options) -> String {
     let mut line = "LIMITS".to_owned();
     for (name, limit) in [
         ("RCPTMAX", options.recipient_limit),
+        ("RCPTDOMAINMAX", options.domain_limit),
         ("MAILMAX", options.message_limit),
     ] {
         if let Some(limit) = limit {

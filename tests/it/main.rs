@@ -2,8 +2,12 @@
 
 mod architecture;
 mod bench;
+#[cfg(all(feature = "diagnosis", feature = "sandbox"))]
+mod check;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(feature = "sandbox", feature = "diagnosis"))]
+mod diagnosis;
 #[path = "../transcript/event.rs"]
 mod event;
 mod model;
@@ -17,9 +21,13 @@ mod rules;
 mod samples;
 mod sasl;
 mod seeds;
+#[cfg(feature = "diagnosis")]
+mod settings;
 #[cfg(feature = "sandbox")]
 mod simulation;
 mod sizes;
+#[cfg(all(feature = "sandbox", feature = "tokio"))]
+mod strict;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 #[cfg(feature = "sandbox")]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ehlo::proto::{
-    Config, Connection, Context, Effect, Event, Need, Session, Shortfall, SmtpUtf8, preflight,
+    Config, Connection, Context, Effect, Event, Need, Protocol, Session, Shortfall, SmtpUtf8,
+    preflight,
 };
 use ehlo::{
     BareNewlines, Body, Commitment, Content, Envelope, Mailbox, Notify, Params, Recipient,
@@ -136,8 +137,11 @@ fn each_need_has_the_code_of_a_server() {
     check(&["8BITMIME"], &one, &binary, &no_way);
     check(&["BINARYMIME"], &one, &binary, &no_way);
     let headers = body("Subject: é\r\n");
-    let both = [(Need::Utf8, Effect::NotSent, "553 5.6.9")];
+    let both = [(Need::Utf8, Effect::NotSent, "554 5.6.9")];
     check(&["8BITMIME"], &one, &headers, &both);
+    let foreign = Envelope::new(mailbox("é@example.com"), [mailbox("b@example.org")]);
+    let sender = [(Need::Utf8, Effect::NotSent, "550 5.6.7")];
+    check(&[], &foreign, &plain, &sender);
     check(&["8BITMIME", "SMTPUTF8"], &one, &headers, &[]);
 }
 
@@ -152,6 +156,12 @@ fn what_is_sent_all_the_same_is_a_warning() {
     let local = format!("{}@example.org", "x".repeat(65));
     let address = [(Need::LongAddress, Effect::Sent, "501 5.1.3")];
     check(&[], &envelope(&[&local]), &body("Hi\r\n"), &address);
+    let local = format!("{}@example.org", "x".repeat(2000));
+    let found = [
+        (Need::LongCommand, Effect::RecipientNotSent(0), "500 5.5.2"),
+        address[0].clone(),
+    ];
+    check(&[], &envelope(&[&local]), &body("Hi\r\n"), &found);
 }
 
 #[test]
@@ -166,6 +176,14 @@ fn recipients_are_judged_one_by_one() {
     let offers = ["LIMITS RCPTMAX=2", "SMTPUTF8"];
     let none = [(Need::Recipients, Effect::NotSent, "452 4.5.3")];
     check(&offers, &all, &plain, &none);
+    let for_all = [(Need::Utf8, Effect::NotSent, "553 5.6.7")];
+    check(&[], &all, &plain, &for_all);
+    let domains = envelope(&["b@example.org", "c@example.net", "d@EXAMPLE.org"]);
+    check(&["LIMITS RCPTDOMAINMAX=1"], &domains, &plain, &[]);
+    let domains = domains.with_commitment(Commitment::AllOrNothing);
+    let too_many = [(Need::RecipientDomains, Effect::NotSent, "452 4.5.3")];
+    check(&["LIMITS RCPTDOMAINMAX=1"], &domains, &plain, &too_many);
+    check(&["LIMITS RCPTDOMAINMAX=2"], &domains, &plain, &[]);
     check(
         &[],
         &envelope(&["é@example.org"]),
@@ -208,4 +226,33 @@ fn smtputf8_for_every_message_is_a_need_of_every_message() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].need, Need::Utf8);
     assert!(judged(&config, &["SMTPUTF8"], &one, &body("Hi\r\n")).is_empty());
+}
+
+#[test]
+fn lmtp_decides_for_each_and_so_cannot_promise_all_or_nobody() {
+    let config = Config::new(Security::Plaintext).with_protocol(Protocol::Lmtp);
+    let two = envelope(&["b@example.org", "c@example.org"]);
+    assert!(judged(&config, &[], &two, &body("Hi\r\n")).is_empty());
+    let all = two.with_commitment(Commitment::AllOrNothing);
+    let found = judged(&config, &[], &all, &body("Hi\r\n"));
+    assert_eq!((found.len(), found[0].need), (1, Need::OneReply));
+    let one = envelope(&["b@example.org"]).with_commitment(Commitment::AllOrNothing);
+    assert!(judged(&config, &[], &one, &body("Hi\r\n")).is_empty());
+}
+
+#[test]
+fn what_an_rfc_forbids_by_keyword_is_refused() {
+    for (keyword, value) in [
+        ("HOLDFOR", "0"),
+        ("HOLDFOR", "007"),
+        ("HOLDFOR", "1000000000"),
+        ("MT-PRIORITY", "+1"),
+        ("BY", "--5;N"),
+    ] {
+        assert!(
+            Params::new().with(keyword, Some(value)).is_err(),
+            "{keyword}={value}"
+        );
+    }
+    assert!(Params::new().with("HOLDFOR", Some("7")).is_ok());
 }

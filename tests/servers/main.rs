@@ -12,6 +12,8 @@ use libtest_mimic::Arguments;
 mod aiosmtpd;
 mod cases;
 mod certificates;
+#[cfg(feature = "diagnosis")]
+mod checks;
 mod dovecot;
 mod extensions;
 mod lmtp;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         .into_iter()
         .flat_map(cases::all)
         .collect();
+    #[cfg(feature = "diagnosis")]
+    trials.extend([postfix, aiosmtpd].into_iter().flat_map(checks::all));
     trials.extend(lmtp::all(dovecot));
     trials.extend(cases::log_ins(postfix));
     trials.extend(extensions::all(postfix));

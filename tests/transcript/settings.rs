@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use ehlo::proto::{
-    BehindMessage, Chunking, Config, Context, InitialResponse, Limits, Login, MechanismName,
-    Pipelining, PlaintextAuth, Protocol, SmtpUtf8, Timeouts, Unadvertised,
+    BehindMessage, Chunking, Config, Context, InitialResponse, Login, MechanismName, Pipelining,
+    PlaintextAuth, Protocol, SmtpUtf8, Timeouts, Unadvertised,
 };
 use ehlo::{
     BareNewlines, Body, Commitment, Content, Credentials, Encoding, Envelope, Mailbox, Params,
@@ -80,8 +80,11 @@ impl Settings {
                 }
                 "unadvertised" if value == "send" => config.unadvertised = Unadvertised::Send,
                 "timeout" => timeout = Some(duration(value)?),
-                "reply-line" => config.limits = limits(config.limits, Some(number(value)?), None),
-                "reply" => config.limits = limits(config.limits, None, Some(number(value)?)),
+                "reply-line" => config.limits.reply_line = number(value)?,
+                "reply" => config.limits.reply = number(value)?,
+                "scram-iterations" => {
+                    config.limits.scram_iterations = value.parse().map_err(show)?;
+                }
                 key => return Err(format!("unknown setting {key}={value}")),
             }
         }
@@ -139,6 +142,7 @@ impl Submission {
                     streamed.encoding = match value {
                         "7bit" => Encoding::SevenBit,
                         "8bit" => Encoding::EightBit,
+                        "text-with-nul" => Encoding::TextWithNul,
                         "binary" => Encoding::Binary,
                         _ => return Err(format!("encoding={value}")),
                     };
@@ -172,7 +176,10 @@ impl Submission {
                     Kind::Text => Content::check(Bytes::from(octets), newlines).map_err(show)?,
                     Kind::Binary => Content::binary(octets),
                 };
-                Some(Body::Whole(content))
+                Some(Body::Whole(match streamed.utf8_headers {
+                    true => content.with_utf8_headers(),
+                    false => content,
+                }))
             }
         };
         Ok(Self { envelope, body })
@@ -307,13 +314,6 @@ fn mechanisms(value: &str) -> Result<Vec<MechanismName>, String> {
         .split(',')
         .map(|name| name.parse().map_err(show))
         .collect()
-}
-
-fn limits(limits: Limits, line: Option<usize>, reply: Option<usize>) -> Limits {
-    let mut limits = limits;
-    limits.reply_line = line.unwrap_or(limits.reply_line);
-    limits.reply = reply.unwrap_or(limits.reply);
-    limits
 }
 
 fn with_param(params: Params, text: &str) -> Result<Params, String> {

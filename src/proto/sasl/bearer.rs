@@ -65,6 +65,13 @@ impl Mechanism for Bearer {
         }
     }
 
+    fn has_used_secret(&self) -> bool {
+        match self.state {
+            State::Start(_) => false,
+            State::Sent | State::Refused(_) => true,
+        }
+    }
+
     fn succeeded(&mut self, _data: Option<&[u8]>) -> Result<(), MechanismError> {
         match self.state {
             State::Sent => Ok(()),

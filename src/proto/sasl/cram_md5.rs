@@ -44,6 +44,10 @@ impl Mechanism for CramMd5 {
         Ok(response.into_bytes())
     }
 
+    fn has_used_secret(&self) -> bool {
+        self.credentials.is_none()
+    }
+
     fn succeeded(&mut self, _data: Option<&[u8]>) -> Result<(), MechanismError> {
         match self.credentials {
             None => Ok(()),

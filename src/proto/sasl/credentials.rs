@@ -42,7 +42,7 @@ impl Credentials {
     ///
     /// # Errors
     /// A control character in either (RFC 4616 forbids NUL, RFC 4013 all of them): mostly the line
-    /// end of the file it was read from.
+    /// end of the file it was read from. Both together longer than a line of AUTH.
     pub fn password(
         username: impl Into<String>,
         password: impl Into<String>,
@@ -54,6 +54,7 @@ impl Credentials {
         if password.chars().any(char::is_control) {
             return Err(CredentialsError::Password);
         }
+        fits_a_line(&username, &password)?;
         Ok(Self {
             username,
             secret: Secret::Password(password),
@@ -67,7 +68,7 @@ impl Credentials {
     ///
     /// # Errors
     /// A user name that is empty or has a control character; a token that is empty or has
-    /// anything but visible ASCII characters.
+    /// anything but visible ASCII characters. Both together longer than a line of AUTH.
     pub fn token(
         username: impl Into<String>,
         token: impl Into<String>,
@@ -79,6 +80,7 @@ impl Credentials {
         if token.is_empty() || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
             return Err(CredentialsError::Token);
         }
+        fits_a_line(&username, &token)?;
         Ok(Self {
             username,
             secret: Secret::Token(token),
@@ -89,12 +91,13 @@ impl Credentials {
     /// it is whom the certificate names.
     ///
     /// # Errors
-    /// A control character.
+    /// A control character; one longer than a line of AUTH.
     pub fn external(authzid: impl Into<String>) -> Result<Self, CredentialsError> {
         let username = authzid.into();
         if username.chars().any(char::is_control) {
             return Err(CredentialsError::Username);
         }
+        fits_a_line(&username, "")?;
         Ok(Self {
             username,
             secret: Secret::Elsewhere,
@@ -142,6 +145,8 @@ pub enum CredentialsError {
     Password,
     /// The token is empty or has something else than visible ASCII characters.
     Token,
+    /// User name and secret are longer than a line of AUTH may be (RFC 4954 §4).
+    TooLong,
 }
 
 impl fmt::Display for CredentialsError {
@@ -152,8 +157,22 @@ impl fmt::Display for CredentialsError {
             Self::Token => {
                 "the token is empty or has a space, a line end or a character beyond ASCII"
             }
+            Self::TooLong => {
+                "user name and secret have more than 9000 octets, and so do not fit in a line of AUTH"
+            }
         })
     }
 }
 
 impl std::error::Error for CredentialsError {}
+
+fn fits_a_line(username: &str, secret: &str) -> Result<(), CredentialsError> {
+    match username.len() + secret.len() <= LONGEST {
+        true => Ok(()),
+        false => Err(CredentialsError::TooLong),
+    }
+}
+
+/// RFC 4954 §4: a line of AUTH has 12,288 octets of base64 at most, which are 9,216. The rest is for
+/// what mechanisms add.
+const LONGEST: usize = 9000;

@@ -25,4 +25,9 @@ impl Mechanism for External {
     fn respond(&mut self, _challenge: &[u8]) -> Result<Vec<u8>, MechanismError> {
         self.identity.take().ok_or(MechanismError::UNEXPECTED)
     }
+
+    fn has_used_secret(&self) -> bool {
+        // There is none here.
+        false
+    }
 }

@@ -26,4 +26,8 @@ impl Mechanism for Login {
     fn respond(&mut self, _challenge: &[u8]) -> Result<Vec<u8>, MechanismError> {
         self.answers.pop_front().ok_or(MechanismError::UNEXPECTED)
     }
+
+    fn has_used_secret(&self) -> bool {
+        self.answers.is_empty()
+    }
 }

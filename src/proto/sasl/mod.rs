@@ -15,6 +15,7 @@ mod nonce;
 mod plain;
 mod scram;
 
+use super::config::Limits;
 use super::session::ChannelBinding;
 use credentials::Kind;
 pub use credentials::{Credentials, CredentialsError};
@@ -150,6 +151,8 @@ pub(crate) enum Exposure {
     Guessable,
     /// The secret.
     Shown,
+    /// A bearer token, which is all that its finder needs: within TLS alone (RFC 7628 §3).
+    Barred,
 }
 
 impl Known {
@@ -157,7 +160,8 @@ impl Known {
         match self {
             Self::ScramSha256Plus | Self::ScramSha256 | Self::External => Exposure::Hidden,
             Self::CramMd5 => Exposure::Guessable,
-            Self::OAuthBearer | Self::XOAuth2 | Self::Plain | Self::Login => Exposure::Shown,
+            Self::Plain | Self::Login => Exposure::Shown,
+            Self::OAuthBearer | Self::XOAuth2 => Exposure::Barred,
         }
     }
 
@@ -180,10 +184,12 @@ impl Known {
         credentials: &Credentials,
         binding: Binding,
         nonces: &mut Nonces,
+        limits: &Limits,
     ) -> Box<dyn Mechanism> {
         match self {
             Self::ScramSha256Plus | Self::ScramSha256 => {
-                Box::new(scram::Scram::new(credentials, binding, nonces.next()))
+                let most = limits.scram_iterations;
+                Box::new(scram::Scram::new(credentials, binding, nonces.next(), most))
             }
             Self::OAuthBearer => Box::new(bearer::Bearer::oauthbearer(credentials)),
             Self::XOAuth2 => Box::new(bearer::Bearer::xoauth2(credentials)),
@@ -214,6 +220,9 @@ pub(crate) trait Mechanism: Send {
 
     /// The answer to a challenge. An initial response is the answer to none, given as empty.
     fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, MechanismError>;
+
+    /// Whether a response was made of the secret, so that the server could judge it by now.
+    fn has_used_secret(&self) -> bool;
 
     /// The server says that the exchange has succeeded: whether the client agrees. `data` is what
     /// the reply's text holds in base64, if anything; RFC 4954 has no place for it, and some

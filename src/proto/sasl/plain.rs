@@ -26,4 +26,8 @@ impl Mechanism for Plain {
     fn respond(&mut self, _challenge: &[u8]) -> Result<Vec<u8>, MechanismError> {
         self.message.take().ok_or(MechanismError::UNEXPECTED)
     }
+
+    fn has_used_secret(&self) -> bool {
+        self.message.is_none()
+    }
 }

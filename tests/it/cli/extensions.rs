@@ -1,5 +1,6 @@
 //! Options for extensions: what the server is asked for, and what is left out or refused.
 
+use ehlo::proto::Protocol;
 use ehlo::sandbox::{Extension, Options};
 
 use super::{FROM_TO, HELLO, Server, ehlo};
@@ -188,6 +189,89 @@ async fn malformed_values_are_a_wrong_use() {
         let run = ehlo(&arguments).await;
         assert_eq!(run.code, 64, "{words:?}: {}", run.all());
     }
+}
+
+#[tokio::test]
+async fn recipients_of_more_domains_than_a_session_may_have_are_reached_by_others() {
+    let options = Options::default()
+        .with_domain_limit(1)
+        .with_extension(Extension::Limits);
+    let server = Server::start(options).await;
+    let one = server.file("one.eml", "Subject: 1\r\n\r\n1\r\n");
+    let two = server.file("two.eml", "Subject: 2\r\n\r\n2\r\n");
+    let more = ["--to", "b@one.example", "--to", "c@two.example"];
+    let run = server.send_files(&[&one], &more).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let run = server.send_files(&[&one, &two], &more).await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    let received = server.sandbox.received();
+    let mut recipients: Vec<_> = received.iter().flat_map(|one| &one.recipients).collect();
+    recipients.sort();
+    recipients.dedup();
+    // The server's own recipient and those two: each message to each of them, once.
+    assert_eq!((recipients.len(), received.len()), (3, 9), "{received:?}");
+}
+
+#[tokio::test]
+async fn recipients_beyond_the_messages_of_a_session_are_reached_by_another() {
+    let options = Options::default()
+        .with_recipient_limit(1)
+        .with_message_limit(2)
+        .with_extension(Extension::Limits);
+    let server = Server::start(options).await;
+    let run = server
+        .send(&["--to", "b@example.com", "--to", "c@example.com"])
+        .await;
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert_eq!(run.json()["outcome"], "accepted");
+    assert_eq!(server.sandbox.received().len(), 3);
+    assert_eq!(server.sandbox.counters().connections, 2);
+}
+
+#[tokio::test]
+async fn a_refusal_for_now_is_not_hidden_by_an_address_that_the_server_cannot_take() {
+    let refusal = "451 4.3.0 later".parse().unwrap();
+    let server =
+        Server::start(Options::default().with_refused_recipient("c@d.example", refusal)).await;
+    let mut arguments = server.connection();
+    let words = [
+        "--from",
+        "a@d.example",
+        "--to",
+        "jö@d.example",
+        "--to",
+        "c@d.example",
+    ];
+    arguments.extend(words.iter().chain(&HELLO).map(ToString::to_string));
+    let run = ehlo(&arguments).await;
+    run.assert_failed(75, "temporary", "rcpt");
+    let alone = ["--from", "a@d.example", "--to", "jö@d.example"];
+    let mut arguments = server.connection();
+    arguments.extend(alone.iter().chain(&HELLO).map(ToString::to_string));
+    ehlo(&arguments).await.assert_failed(65, "usage", "mail");
+}
+
+#[tokio::test]
+async fn lmtp_is_not_trusted_with_what_is_for_all_or_for_nobody() {
+    let options = Options::default()
+        .with_protocol(Protocol::Lmtp)
+        .with_undelivered_recipient("full@example.com", "452 4.2.2 full".parse().unwrap());
+    let server = Server::start(options).await;
+    let url = server.url("lmtp");
+    let ca = super::text(&server.path("ca.pem"));
+    let mut arguments = vec![
+        "send",
+        "--server",
+        &url,
+        "--encryption",
+        "starttls",
+        "--ca-file",
+        &ca,
+    ];
+    arguments.extend(["--json", "--all-or-nothing", "--to", "full@example.com"]);
+    arguments.extend(FROM_TO.iter().chain(&HELLO));
+    ehlo(&arguments).await.assert_failed(65, "usage", "mail");
+    assert!(server.sandbox.received().is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Ways to log in: tokens and client certificates, on the command line.
 
-use ehlo::sandbox::{Auth, Mechanism, Options};
+use ehlo::sandbox::{Auth, ClearAuth, Mechanism, Options, TlsMode};
 
 use super::{SECRET, Server, command, finished};
 
@@ -55,25 +55,24 @@ async fn a_client_certificate_logs_in() {
     let own = server.sandbox.client_certificate("jo").unwrap();
     let chain = server.file("client.pem", own.certificate_pem());
     let key = server.file("client.key", own.key_pem());
-    let run = server
-        .send(&[
-            "--client-cert",
-            &chain,
-            "--client-key",
-            &key,
-            "--auth",
-            "external",
-        ])
-        .await;
-    assert_eq!(run.code, 0, "{}", run.all());
-    let received = server.sandbox.wait_for(1).await;
-    assert_eq!(received[0].authenticated.as_deref(), Some("jo"));
+    for auth in ["external", "EXTERNAL,PLAIN"] {
+        let certificate = ["--client-cert", &chain, "--client-key", &key];
+        let run = server
+            .send(&[&certificate[..], &["--auth", auth]].concat())
+            .await;
+        assert_eq!(run.code, 0, "{}", run.all());
+    }
+    let received = server.sandbox.wait_for(2).await;
+    for message in received {
+        assert_eq!(message.authenticated.as_deref(), Some("jo"));
+    }
 }
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_a_mistake_of_use() {
     let server = taking(Mechanism::External).await;
     let file = server.file("client.pem", "no certificate");
+    let long = server.file("token", "x".repeat(20_000));
     for more in [
         &["--token-env", "EHLO_TEST_PASSWORD"][..],
         &["--username", "jo", "--token-env", "EHLO_NO_SUCH_VARIABLE"],
@@ -86,6 +85,8 @@ async fn what_does_not_fit_together_is_a_mistake_of_use() {
             "B",
         ],
         &["--username", "jo", "--auth", "PLAIN"],
+        &["--auth", "PLAIN"],
+        &["--username", "jo", "--token-file", &long],
         &["--client-cert", &file],
         &["--client-cert", &file, "--client-key", &file],
         &[
@@ -101,4 +102,26 @@ async fn what_does_not_fit_together_is_a_mistake_of_use() {
         assert_eq!(run.code, 64, "{more:?}: {}", run.all());
     }
     assert_eq!(server.sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn a_token_stays_within_tls_even_where_a_password_may_go_in_clear() {
+    let options = Options::default()
+        .with_token("jo", SECRET)
+        .with_tls(TlsMode::None)
+        .with_clear_auth(ClearAuth::Allowed)
+        .with_mechanisms([Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2]);
+    let server = Server::start(options).await;
+    let more = [
+        "--encryption",
+        "none",
+        "--allow-plaintext-auth",
+        "--username",
+        "jo",
+        "--token-env",
+        "EHLO_TEST_PASSWORD",
+    ];
+    let run = server.send(&more).await;
+    run.assert_failed(77, "auth-unavailable", "auth");
+    assert_eq!(server.sandbox.counters().messages, 0);
 }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use ehlo::sandbox::{Happening, Options, Sandbox};
+use ehlo::sandbox::{Extension, Happening, Options, Sandbox, Violation};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -110,6 +110,23 @@ async fn a_large_file_is_streamed_and_normalised() {
         .send_files(&[&file], &["--bare-newlines", "reject"])
         .await;
     run.assert_failed(65, "usage", "body");
+}
+
+#[tokio::test]
+async fn text_with_a_nul_arrives_the_same_from_a_small_file_and_a_large_one() {
+    let options = Options::default().with_extension(Extension::BinaryMime);
+    let server = Server::start(options).await;
+    for lines in [10, 100_000] {
+        let text = format!("Subject: nul\n\n{}\0", "0123456789abcde\n".repeat(lines));
+        let file = server.file("nul.eml", &text);
+        let run = server.send_files(&[&file], &[]).await;
+        assert_eq!(run.code, 0, "{}", run.all());
+        let received = server.sandbox.received().pop().expect("it was accepted");
+        let expected = text.replace('\n', "\r\n") + "\r\n";
+        assert!(received.content == expected.as_bytes());
+        let size = ("SIZE".to_owned(), Some(expected.len().to_string()));
+        assert!(received.parameters.contains(&size));
+    }
 }
 
 #[tokio::test]
@@ -233,20 +250,13 @@ async fn what_is_malformed_exits_65_with_a_document_and_is_never_sent() {
         .send_files(&[&long], &["--long-lines", "reject"])
         .await;
     run.assert_failed(65, "usage", "body");
-    let mbox = server.file(
-        "mbox",
-        "From jo Thu Jan  1 00:00:00 1970\nSubject: x\n\nx\n",
-    );
-    server
-        .send_files(&[&mbox], &[])
-        .await
-        .assert_failed(65, "usage", "body");
     assert_eq!(server.sandbox.counters().connections, 0);
 }
 
 #[tokio::test]
 async fn long_lines_are_sent_with_a_warning() {
     let server = Server::start(Options::default()).await;
+    server.sandbox.expect(Violation::LongLine { octets: 1001 });
     let long = server.file(
         "long.eml",
         format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999)),
@@ -261,7 +271,9 @@ async fn a_file_that_cannot_be_read_exits_66_before_anything_is_sent() {
     let server = Server::start(Options::default()).await;
     let good = server.file("good.eml", "Subject: x\r\n\r\nx\r\n");
     let missing = text(&server.path("missing"));
-    let directory = text(server.directory.path());
+    let directory = text(&server.path("empty"));
+    std::fs::create_dir_all(server.path("empty/folder")).unwrap();
+    std::fs::write(server.path("empty/.hidden"), "Subject: x\r\n\r\nx\r\n").unwrap();
     let run = server.send_files(&[&good, &missing], &[]).await;
     assert_eq!((run.code, run.stdout.as_str()), (66, ""), "{}", run.all());
     assert!(run.stderr.contains(&missing), "{}", run.stderr);

@@ -1,12 +1,16 @@
 //! The `ehlo` program, run as a program: exit codes, JSON documents, and what must never be printed.
 
+mod check;
 mod conformance;
 mod documents;
 mod extensions;
+mod faults;
 mod login;
+mod many;
 mod messages;
 mod protection;
 mod screen;
+mod settings;
 mod ways;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +21,8 @@ use ehlo::sandbox::{Options, Sandbox};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+
+use crate::strict::Strict;
 
 const SECRET: &str = "s3cr3t-pa55";
 const FROM_TO: [&str; 4] = ["--from", "jo@example.org", "--to", "ann@example.com"];
@@ -102,7 +108,7 @@ async fn ehlo<S: AsRef<str>>(arguments: &[S]) -> Run {
 
 /// A server, and the options that reach it.
 struct Server {
-    sandbox: Sandbox,
+    sandbox: Strict,
     directory: TempDir,
 }
 
@@ -115,7 +121,10 @@ impl Server {
     fn of(sandbox: Sandbox) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("ca.pem"), sandbox.certificate_pem()).unwrap();
-        Self { sandbox, directory }
+        Self {
+            sandbox: Strict::of(sandbox),
+            directory,
+        }
     }
 
     /// With one fault, written as for `ehlo sandbox`.

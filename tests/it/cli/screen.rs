@@ -115,7 +115,7 @@ async fn wrong_use_exits_64_and_prints_no_document() {
         &["--host", "a..b", "--text", "x", "--encryption", "tls"],
         &["--host", "a..b", "--message", file!(), "--message", file!()],
         &["--host", "h", "--message", "-", "--message", "-"],
-        &["--host", "h", "--text", "x", "--connections", "2"],
+        &["--host", "h", "--text", "x", "--connections", "0"],
         &["--host", "h", "--text", "x", "--token-env", "X"],
     ] {
         let run = ehlo(&[&send[..], more].concat()).await;

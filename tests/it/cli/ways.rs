@@ -94,37 +94,32 @@ async fn public_only_refuses_what_is_not_public() {
 
 #[cfg(unix)]
 mod unix {
-    use std::net::SocketAddr;
+    use std::path::PathBuf;
 
     use ehlo::proto::Protocol;
     use ehlo::sandbox::{Options, TlsMode};
     use serde_json::Value;
-    use tokio::io::copy_bidirectional;
-    use tokio::net::{TcpStream, UnixListener};
+    use tempfile::TempDir;
 
     use super::super::{FROM_TO, HELLO, Run, SECRET, Server, ehlo, text};
 
-    /// A server of LMTP, and the URL of a socket that leads to it.
-    async fn behind_socket(tls: TlsMode) -> (Server, String) {
+    /// A server of LMTP, and the directory of its socket.
+    async fn behind_socket(tls: TlsMode) -> (Server, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
         let options = Options::default()
             .with_protocol(Protocol::Lmtp)
             .with_account("jo", SECRET)
-            .with_tls(tls);
-        let server = Server::start(options).await;
-        let path = server.path("lm tp");
-        let listener = UnixListener::bind(&path).unwrap();
-        tokio::spawn(forward(listener, server.sandbox.address()));
-        let url = format!("lmtp+unix:{}", text(&path).replace(' ', "%20"));
-        (server, url)
+            .with_tls(tls)
+            .with_unix_socket(socket(&directory));
+        (Server::start(options).await, directory)
     }
 
-    async fn forward(listener: UnixListener, to: SocketAddr) {
-        while let Ok((mut client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(to).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
+    fn socket(directory: &TempDir) -> PathBuf {
+        directory.path().join("lm tp")
+    }
+
+    fn url(directory: &TempDir) -> String {
+        format!("lmtp+unix:{}", text(&socket(directory)).replace(' ', "%20"))
     }
 
     async fn send(url: &str, more: &[&str]) -> Run {
@@ -135,8 +130,8 @@ mod unix {
 
     #[tokio::test]
     async fn lmtp_goes_to_a_unix_socket() {
-        let (server, url) = behind_socket(TlsMode::None).await;
-        let path = text(&server.path("lm tp"));
+        let (server, directory) = behind_socket(TlsMode::None).await;
+        let (path, url) = (text(&socket(&directory)), url(&directory));
         let run = send(&url, &["--json"]).await;
         assert_eq!(run.code, 0, "{}", run.all());
         let facts = &run.json()["server"];
@@ -155,7 +150,8 @@ mod unix {
     #[tokio::test]
     async fn a_unix_socket_has_tls_and_a_log_in_where_they_are_asked_for() {
         for (mode, encryption) in [(TlsMode::StartTls, "starttls"), (TlsMode::Implicit, "tls")] {
-            let (server, url) = behind_socket(mode).await;
+            let (server, directory) = behind_socket(mode).await;
+            let url = url(&directory);
             let ca = text(&server.path("ca.pem"));
             let tls = ["--json", "--encryption", encryption, "--ca-file", &ca];
             let login = ["--username", "jo", "--password-env", "EHLO_TEST_PASSWORD"];

@@ -14,9 +14,10 @@ use ehlo::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{hello, to};
+use crate::strict::Strict;
 
-async fn sandbox(options: Options) -> Sandbox {
-    let sandbox = Sandbox::start(options.with_tls(TlsMode::None)).await;
+async fn sandbox(options: Options) -> Strict {
+    let sandbox = Strict::start(options.with_tls(TlsMode::None)).await;
     sandbox.expect("a port on loopback is free")
 }
 
@@ -32,7 +33,8 @@ fn session() -> Config {
 }
 
 fn kibibyte() -> Content {
-    let message = format!("Subject: Hello\r\n\r\n{}\r\n", "x".repeat(1004));
+    let line = format!("{}\r\n", "x".repeat(501));
+    let message = format!("Subject: Hello\r\n\r\n{line}{line}");
     let content = Content::check(message, BareNewlines::Reject).unwrap();
     assert_eq!(content.facts().wire_size, 1024);
     content
@@ -184,6 +186,57 @@ async fn binary_content_arrives_octet_by_octet() {
         assert_eq!(received.content, octets);
         let body = ("BODY".to_owned(), Some("BINARYMIME".to_owned()));
         assert!(received.parameters.contains(&body));
+    }
+}
+
+#[tokio::test]
+async fn text_with_a_nul_is_the_same_whole_and_streamed() {
+    let options = Options::default().with_extension(Extension::BinaryMime);
+    let sandbox = sandbox(options).await;
+    let client = client(&sandbox, session()).await;
+    let text = b"Subject: x\n\na\0b".as_slice();
+    let content = Content::check(text, BareNewlines::Normalise).unwrap();
+    let streamed = Streamed::default()
+        .with_size(content.facts().wire_size)
+        .with_encoding(content.encoding())
+        .with_newlines(BareNewlines::Normalise);
+    assert!(
+        client
+            .send(to("bob@example.org"), content)
+            .await
+            .is_accepted()
+    );
+    let outcome = client
+        .send_from(to("bob@example.org"), streamed, text)
+        .await;
+    assert!(outcome.is_accepted(), "{outcome:?}");
+    let received = sandbox.received();
+    assert_eq!(received[0].content, received[1].content);
+    assert_eq!(received[0].parameters, received[1].parameters);
+}
+
+#[tokio::test]
+async fn nothing_goes_out_that_a_server_would_only_put_up_with() {
+    let options = Options::default()
+        .with_extension(Extension::SmtpUtf8)
+        .with_fault("reply@body#2=452 4.3.1 full".parse().unwrap());
+    for chunking in [Chunking::Off, Chunking::WhereOffered] {
+        let sandbox = sandbox(options.clone()).await;
+        let client = client(&sandbox, session().with_chunking(chunking)).await;
+        let mut verdicts = Vec::new();
+        for text in [
+            "Subject: 8-bit\r\n\r\n\u{e9}\r\n",
+            "Subject: refused\r\n\r\n",
+            "Subject: \u{e9}\r\n\r\n",
+            "Subject: longer than the others\r\n\r\n",
+        ] {
+            let content = Content::check(text, BareNewlines::Reject).unwrap();
+            let outcome = client.send(to("bob@example.org"), content).await;
+            verdicts.extend(outcome.verdicts().iter().map(short));
+        }
+        let taken = "accepted 250";
+        assert_eq!(verdicts, [taken, "body 452", taken, taken]);
+        // What was wrong with it, if anything was, the sandbox says at its end.
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use ehlo::net::{CredentialSource, CredentialsFuture, TlsOptions, Trust};
-use ehlo::proto::{Config, Login, MechanismName, PlaintextAuth};
-use ehlo::sandbox::{Auth, ClearAuth, Mechanism, Options, Quirk, Sandbox, TlsMode};
+use ehlo::proto::{ChannelBinding, Config, Login, MechanismName, PlaintextAuth};
+use ehlo::sandbox::{Auth, ClearAuth, Mechanism, Options, Quirk, Sandbox, TlsMode, TlsVersions};
 use ehlo::{Category, Client, ClientConfig, Credentials, Error, Reply, Security, Stage};
 
 use super::{hello, to};
+use crate::strict::Strict;
 
-async fn offering(mechanisms: &[Mechanism]) -> Sandbox {
+async fn offering(mechanisms: &[Mechanism]) -> Strict {
     start(options(mechanisms)).await
 }
 
@@ -20,8 +21,8 @@ fn options(mechanisms: &[Mechanism]) -> Options {
         .with_mechanisms(mechanisms.iter().copied())
 }
 
-async fn start(options: Options) -> Sandbox {
-    let sandbox = Sandbox::start(options).await;
+async fn start(options: Options) -> Strict {
+    let sandbox = Strict::start(options).await;
     sandbox.expect("a port on loopback is free")
 }
 
@@ -127,6 +128,21 @@ async fn the_strongest_mechanism_for_the_credentials_is_used() {
         let config = config(&sandbox, Login::With(password()));
         assert_eq!(logs_in(&sandbox, config).await, expected);
     }
+}
+
+#[tokio::test]
+async fn a_log_in_is_bound_to_the_certificate_where_tls_is_too_old_for_more() {
+    let plus = options(&[Mechanism::ScramSha256Plus]);
+    let sandbox = start(plus.with_tls_versions(TlsVersions::Tls12)).await;
+    let config = config(&sandbox, Login::With(password()));
+    let client = Client::connect(config.clone()).await.expect("it logs in");
+    let session = client.session();
+    let tls = session.tls().expect("TLS from the start");
+    assert_eq!(tls.version, "TLSv1.2");
+    let digest = ChannelBinding::TlsServerEndPoint(sandbox.certificate_sha256().to_vec());
+    assert_eq!(tls.binding, digest);
+    client.close().await.unwrap();
+    assert_eq!(logs_in(&sandbox, config).await, "SCRAM-SHA-256-PLUS");
 }
 
 #[tokio::test]

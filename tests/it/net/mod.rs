@@ -8,6 +8,8 @@ mod flights;
 mod login;
 pub(crate) mod peer;
 #[cfg(feature = "sandbox")]
+mod pool;
+#[cfg(feature = "sandbox")]
 pub(crate) mod proxies;
 #[cfg(feature = "sandbox")]
 mod proxy;

@@ -7,11 +7,12 @@ use tokio::net::TcpListener;
 
 use super::peer::Peer;
 use super::server::{config, sandbox};
+use crate::strict::Strict;
 
 #[cfg(unix)]
 mod unix {
-    use tokio::io::copy_bidirectional;
-    use tokio::net::{TcpStream, UnixListener};
+    use ehlo::sandbox::Options;
+    use tokio::net::UnixListener;
 
     use super::super::{hello, to};
     use super::*;
@@ -23,16 +24,10 @@ mod unix {
             (TlsMode::StartTls, Security::StartTls),
             (TlsMode::Implicit, Security::Implicit),
         ] {
-            let sandbox = sandbox(&[], mode).await;
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("socket");
-            let listener = UnixListener::bind(&path).unwrap();
-            let address = sandbox.address();
-            let forwarding = tokio::spawn(async move {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let mut server = TcpStream::connect(address).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut server).await;
-            });
+            let options = Options::default().with_tls(mode).with_unix_socket(&path);
+            let sandbox = Strict::start(options).await.unwrap();
             let config = config(&sandbox, security).with_unix_socket(&path);
             let client = Client::connect(config).await.unwrap();
             assert_eq!(client.peer_addr(), None);
@@ -40,7 +35,8 @@ mod unix {
             assert!(outcome.is_accepted(), "{security:?}: {outcome:?}");
             client.close().await.unwrap();
             assert_eq!(sandbox.wait_for(1).await.len(), 1);
-            forwarding.await.unwrap();
+            drop(sandbox);
+            assert!(!path.exists());
         }
     }
 

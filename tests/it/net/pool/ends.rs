@@ -1,0 +1,312 @@
+//! Connections that end: by the server, by time, by their limits.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use ehlo::net::PoolOptions;
+use ehlo::sandbox::{Extension, Options};
+use ehlo::{Category, ClientConfig, Envelope, Pool, Security, Stage, Streamed, Verdict};
+use tokio::net::TcpListener;
+
+use super::super::peer::Peer;
+use super::super::{hello, mailbox, to};
+use super::{LONG, arrived, letters, see_ends, send_each, server, single, watched};
+
+#[tokio::test]
+async fn an_end_that_has_come_is_seen_before_the_next_message() {
+    for farewell in ["", "421 4.4.2 idle for too long"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(port);
+        let pool = Pool::new(config);
+        let serve = async {
+            for last in [false, true] {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut peer = Peer::new(stream);
+                peer.greet(&[]).await;
+                peer.envelope().await;
+                peer.message().await;
+                peer.say(&["250 ok"]).await;
+                if !last && !farewell.is_empty() {
+                    peer.say(&[farewell]).await;
+                }
+                if last {
+                    peer.part().await;
+                }
+            }
+        };
+        let send = async {
+            assert_eq!(send_each(&pool, &["bob@example.org"]).await, "a");
+            while pool.stats().connections > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(send_each(&pool, &["bob@example.org"]).await, "a");
+            pool.close().await;
+        };
+        tokio::join!(serve, send);
+        let stats = pool.stats();
+        assert_eq!((stats.opened, stats.sent_again), (2, 0), "{farewell}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_met_a_dead_connection_goes_by_a_new_one() {
+    for fault in [
+        "close@mail#2",
+        "reset@mail#2",
+        "shutdown@mail#2",
+        "close@data#2",
+    ] {
+        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let pool = Pool::with_options(config, single());
+        assert_eq!(
+            send_each(&pool, &["a@x.org", "b@x.org"]).await,
+            "aa",
+            "{fault}"
+        );
+        assert_eq!(pool.stats().sent_again, 1, "{fault}");
+        pool.close().await;
+        let expected = [(1, "a@x.org".to_owned()), (2, "b@x.org".to_owned())];
+        assert_eq!(arrived(&sandbox), expected, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_sets_out_once_more_and_not_twice() {
+    let (sandbox, config) = server(Options::default(), &["close@mail#2", "close@mail#3"]).await;
+    let pool = Pool::with_options(config, single());
+    assert_eq!(
+        send_each(&pool, &["a@x.org", "b@x.org", "c@x.org"]).await,
+        "ana"
+    );
+    assert_eq!(pool.stats().sent_again, 1);
+    pool.close().await;
+    let expected = [(1, "a@x.org".to_owned()), (3, "c@x.org".to_owned())];
+    assert_eq!(arrived(&sandbox), expected);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_fails_at_once_is_the_messages_own_failure() {
+    let (sandbox, config) = server(Options::default(), &["close@mail#1"]).await;
+    let pool = Pool::with_options(config, single());
+    let outcome = pool.send(to("a@x.org"), hello()).await;
+    let error = outcome.error().expect("it failed");
+    assert_eq!(error.category(), Category::ConnectionLost);
+    assert_eq!(
+        (error.stage(), sandbox.counters().connections),
+        (Stage::Mail, 1)
+    );
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_message_in_doubt_is_not_sent_again() {
+    for fault in ["close@body#2", "reset@body#2"] {
+        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let pool = Pool::with_options(config, single());
+        let all = send_each(&pool, &["a@x.org", "b@x.org", "c@x.org"]).await;
+        assert_eq!(all, "a?a", "{fault}");
+        pool.close().await;
+        // The server has it, as it happens.
+        assert_eq!(sandbox.received().len(), 3, "{fault}");
+        assert_eq!(pool.stats().sent_again, 0, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_message_is_sent_again_only_while_its_reader_is_untouched() {
+    for (fault, letter, reads) in [("close@mail#2", "a", 2), ("close@content#2", "n", 1)] {
+        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let pool = Pool::with_options(config, single());
+        assert_eq!(send_each(&pool, &["a@x.org"]).await, "a");
+        // Long enough that its end is not sent before the server has closed.
+        let text = "Subject: long\r\n\r\n".to_owned() + &"0123456789\r\n".repeat(400_000);
+        let outcome = pool
+            .send_from(to("b@x.org"), Streamed::default(), text.as_bytes())
+            .await;
+        assert_eq!(letters(&outcome), letter, "{fault}: {outcome:?}");
+        pool.close().await;
+        assert_eq!(sandbox.counters().connections, reads, "{fault}");
+        if letter == "a" {
+            assert_eq!(sandbox.received()[1].content, text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_goes_behind_a_streamed_message() {
+    let (sandbox, config) = server(Options::default(), &[]).await;
+    let options = PoolOptions::default().with_connections_per_server(2);
+    let pool = Pool::with_options(config, options);
+    let (mut writer, reader) = tokio::io::duplex(64);
+    let slow = pool.send_from(to("slow@x.org"), Streamed::default(), reader);
+    let quick = async {
+        while pool.stats().under_way == 0 {
+            tokio::task::yield_now().await;
+        }
+        let sent = send_each(&pool, &["a@x.org", "b@x.org"]).await;
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"Subject: slow\r\n\r\n")
+            .await
+            .unwrap();
+        drop(writer);
+        sent
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert!(slow.is_accepted() && quick == "aa");
+    assert_eq!(sandbox.counters().connections, 2);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn those_behind_a_message_that_ends_the_connection_are_not_its_victims() {
+    let (sandbox, config) = server(Options::default(), &["close@mail:poison@x.org"]).await;
+    let pool = Pool::with_options(config, single());
+    let good = ["a@x.org", "b@x.org", "c@x.org"];
+    let (first, poisoned, rest) = tokio::join!(
+        send_each(&pool, &good[..1]),
+        async {
+            let envelope = Envelope::new(mailbox("poison@x.org"), [mailbox("p@x.org")]);
+            letters(&pool.send(envelope, hello()).await)
+        },
+        async { tokio::join!(send_each(&pool, &good[1..2]), send_each(&pool, &good[2..])) }
+    );
+    assert_eq!(first + &poisoned + &rest.0 + &rest.1, "anaa");
+    pool.close().await;
+    let mut recipients: Vec<_> = arrived(&sandbox).into_iter().map(|(_, to)| to).collect();
+    recipients.sort();
+    assert_eq!(recipients, good);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_in_good_order() {
+    let (sandbox, config, mut happenings) = watched(Options::default(), &[]).await;
+    let options = single().with_idle_timeout(Duration::ZERO);
+    let pool = Pool::with_options(config, options);
+    for connection in 1..=3 {
+        assert_eq!(send_each(&pool, &["a@x.org"]).await, "a");
+        see_ends(&mut happenings, 1).await;
+        // EHLO, MAIL, RCPT, DATA, QUIT.
+        assert_eq!(sandbox.counters().commands, connection * 5);
+        assert_eq!(sandbox.counters().connections, connection);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_as_many_messages_as_it_may_and_costs_no_refusal() {
+    for limited_by_server in [false, true] {
+        let mut options = Options::default();
+        if limited_by_server {
+            options = options
+                .with_message_limit(2)
+                .with_extension(Extension::Limits);
+        }
+        let (sandbox, config) = server(options, &[]).await;
+        let most = NonZeroU64::new(if limited_by_server { 1000 } else { 2 });
+        let pool = Pool::with_options(config, single().with_messages_per_connection(most));
+        let all = send_each(
+            &pool,
+            &["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org"],
+        )
+        .await;
+        assert_eq!(all, "aaaaa");
+        pool.close().await;
+        let connections: Vec<_> = arrived(&sandbox).into_iter().map(|(n, _)| n).collect();
+        assert_eq!(connections, [1, 1, 2, 2, 3]);
+        assert_eq!(pool.stats().sent_again, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_is_not_told_costs_connections_but_no_message() {
+    let (sandbox, config) = server(Options::default().with_message_limit(3), &[]).await;
+    let pool = Pool::with_options(config, single());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let pool = pool.clone();
+        tasks.spawn(async move { pool.send(to(&format!("r{number}@x.org")), hello()).await });
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        let outcome = outcome.unwrap();
+        assert!(outcome.is_accepted(), "{outcome:?}");
+    }
+    pool.close().await;
+    assert_eq!(sandbox.received().len(), 40);
+}
+
+#[tokio::test]
+async fn recipients_that_a_session_has_no_room_for_go_by_the_next_one() {
+    let options = Options::default()
+        .with_domain_limit(1)
+        .with_extension(Extension::Limits);
+    let (sandbox, config) = server(options, &[]).await;
+    let options = PoolOptions::default().with_connections_per_server(2);
+    let pool = Pool::with_options(config, options);
+    let three = ["a@x.org", "b@y.org", "c@z.org"].map(mailbox);
+    let envelope = Envelope::new(mailbox("alice@example.com"), three);
+    assert_eq!(letters(&pool.send(envelope, hello()).await), "aaa");
+    let all = ["a@x.org", "b@y.org", "c@z.org", "d@x.org", "e@w.org"];
+    assert_eq!(send_each(&pool, &all).await, "aaaaa");
+    pool.close().await;
+    assert_eq!(sandbox.received().len(), 8);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_the_error_of_all_who_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let pool = Pool::new(ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(port));
+    let (one, other) = tokio::join!(
+        pool.send(to("a@x.org"), hello()),
+        pool.send(to("b@x.org"), hello())
+    );
+    for outcome in [one, other] {
+        let error = outcome.error().expect("there is no server");
+        assert_eq!(error.category(), Category::ConnectionRefused, "{error:?}");
+    }
+    tokio::time::timeout(LONG, pool.close()).await.unwrap();
+    assert_eq!(pool.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn a_further_connection_that_is_refused_is_nobodys_failure() {
+    let (sandbox, config) = server(Options::default(), &["shutdown@greeting#2"]).await;
+    let options = PoolOptions::default().with_connections_per_server(2);
+    let pool = Pool::with_options(config, options.with_share(1));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let pool = pool.clone();
+        tasks.spawn(async move { pool.send(to(&format!("r{number}@x.org")), hello()).await });
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        assert!(outcome.unwrap().is_accepted());
+    }
+    pool.close().await;
+    assert_eq!(sandbox.received().len(), 20);
+    // It is not tried again for a while.
+    assert_eq!(sandbox.counters().connections, 2);
+}
+
+#[tokio::test]
+async fn a_withdrawn_pool_says_what_became_of_each_message() {
+    let (sandbox, config) = server(Options::default(), &["stall@body#2"]).await;
+    let pool = Pool::with_options(config, single().with_depth(1));
+    assert_eq!(send_each(&pool, &["a@x.org"]).await, "a");
+    let stop = async {
+        while sandbox.counters().messages < 2 {
+            tokio::task::yield_now().await;
+        }
+        pool.withdraw();
+        pool.abort();
+    };
+    let (sent, waiting, ()) = tokio::join!(
+        pool.send(to("b@x.org"), hello()),
+        pool.send(to("c@x.org"), hello()),
+        stop
+    );
+    assert!(matches!(sent.verdicts(), [Verdict::InDoubt(_)]), "{sent:?}");
+    assert_eq!(letters(&waiting), "n");
+    assert_eq!(letters(&pool.send(to("d@x.org"), hello()).await), "n");
+    pool.close().await;
+    assert_eq!(pool.stats().connections, 0);
+}
