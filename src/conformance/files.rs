@@ -263,6 +263,7 @@ pub(super) const TRANSCRIPTS: &[(&str, &str)] = &[
     ("extensions/utf8_always_not_offered", include_str!("../../testdata/transcripts/extensions/utf8_always_not_offered.smtp")),
     ("extensions/utf8_headers", include_str!("../../testdata/transcripts/extensions/utf8_headers.smtp")),
     ("extensions/utf8_headers_not_offered", include_str!("../../testdata/transcripts/extensions/utf8_headers_not_offered.smtp")),
+    ("extensions/utf8_mime_headers_declared", include_str!("../../testdata/transcripts/extensions/utf8_mime_headers_declared.smtp")),
     ("extensions/utf8_never", include_str!("../../testdata/transcripts/extensions/utf8_never.smtp")),
     ("extensions/utf8_not_needed", include_str!("../../testdata/transcripts/extensions/utf8_not_needed.smtp")),
     ("extensions/utf8_recipient_all_or_nothing", include_str!("../../testdata/transcripts/extensions/utf8_recipient_all_or_nothing.smtp")),
