@@ -1,8 +1,8 @@
 //! A sandbox that misbehaves, a client that meets it, and what is diagnosed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ehlo::check::Check;
 use ehlo::diagnosis::{Diagnosis, Situation};
 use ehlo::net::{AddressPolicy, Proxy, TlsOptions, Trust};
 use ehlo::proto::{Config, Pipelining, Timeouts};
@@ -10,6 +10,7 @@ use ehlo::sandbox::{Auth, Fault, Mechanism, Options, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Credentials, Envelope, Error, Mailbox, Security,
 };
+use tokio::net::TcpSocket;
 
 /// How the client's settings differ from those that would work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,27 +37,6 @@ pub(crate) enum With {
 }
 
 impl With {
-    /// Whether it is what a connection check has of its own: a message, and patience.
-    pub(crate) fn is_of_checks(self) -> bool {
-        match self {
-            Self::Recipient(_)
-            | Self::Size(_)
-            | Self::OneByOne
-            | Self::ShortGreeting
-            | Self::ShortHandshake
-            | Self::ShortRcpt => true,
-            Self::Host(_)
-            | Self::Encryption(_)
-            | Self::NoLogin
-            | Self::Password(_)
-            | Self::Token
-            | Self::AnotherPin
-            | Self::PublicOnly
-            | Self::ProxyThatIsNotThere
-            | Self::ClosedPort => false,
-        }
-    }
-
     /// In the words of a settings form.
     pub(crate) fn words(self) -> String {
         match self {
@@ -121,26 +101,6 @@ pub(crate) async fn visit(arguments: &[&str], with: &[With]) -> Visit {
         error,
         varying: vec![(pin, "FINGERPRINT"), (port.to_string(), "2525")],
     }
-}
-
-/// As [`visit`], by the connection check, with a test mail.
-pub(crate) async fn checked(arguments: &[&str], with: &[With]) -> Diagnosis {
-    let sandbox = Sandbox::start(options(arguments))
-        .await
-        .expect("a sandbox can be started");
-    let port = match with.contains(&With::ClosedPort) {
-        true => closed_port(),
-        false => sandbox.address().port(),
-    };
-    let report = Check::new(config(&sandbox, port, with))
-        .with_sender(SENDER.parse().expect("an address"))
-        .with_send_to("bob@example.net".parse().expect("an address"))
-        .start()
-        .report()
-        .await;
-    report
-        .diagnosis
-        .unwrap_or_else(|| panic!("{arguments:?}: {:?}", report.steps))
 }
 
 /// The options of `ehlo sandbox`, as far as cases use them.
@@ -242,10 +202,14 @@ fn message(with: &[With]) -> Content {
     Content::check(message, BareNewlines::Reject).expect("it is a message")
 }
 
-/// A port on which nothing listens, as far as one can tell.
+/// A port on which nothing listens, now or later: it stays bound until the tests are over.
 pub(crate) fn closed_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    listener.local_addr().expect("it is bound").port()
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(address).expect("loopback has ports");
+    let port = socket.local_addr().expect("it is bound").port();
+    std::mem::forget(socket);
+    port
 }
 
 const SENDER: &str = "alice@example.org";

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use ehlo::Stage;
-use ehlo::diagnosis::{Diagnosis, Kind};
+use ehlo::diagnosis::Kind;
 
 use super::cases::{CASES, Case, ELSEWHERE};
-use super::stage::{Visit, checked, visit};
+use super::stage::{Visit, visit};
 
 /// `BLESS=1` writes the page anew. Read the difference: people read the page.
 #[tokio::test]
@@ -44,35 +44,6 @@ async fn the_troubleshooting_page_is_what_happens() {
         assert_eq!(made, kept, "line {} of {}", number + 1, path.display());
     }
     assert_eq!(made.lines().count(), kept.lines().count());
-}
-
-/// With a message and a patience of its own, which other tests of it are for.
-#[tokio::test]
-async fn the_connection_check_comes_to_the_same() {
-    let is_the_same = |case: &&Case| !case.with.iter().any(|with| with.is_of_checks());
-    let cases: Vec<_> = CASES.iter().filter(is_the_same).collect();
-    let checks: Vec<_> = cases
-        .iter()
-        .map(|case| {
-            let by_client = tokio::spawn(visit(case.sandbox, case.with));
-            (by_client, tokio::spawn(checked(case.sandbox, case.with)))
-        })
-        .collect();
-    let mut wrong = Vec::new();
-    for (case, (by_client, by_check)) in cases.iter().zip(checks) {
-        let expected = by_client.await.expect("a visit does not panic").diagnosis;
-        let found = by_check.await.expect("a check does not panic");
-        let of = |it: &Diagnosis| (it.kind, it.category, it.stage);
-        if of(&expected) != of(&found) {
-            wrong.push(format!(
-                "{}: {:?} is {:?}",
-                shown(case),
-                of(&expected),
-                of(&found)
-            ));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
