@@ -413,7 +413,7 @@ What the command has no placeholder for is not asked of it. It is run without a 
 0 if and only if the server took the message, and with 64 for what it cannot do at all.
 
 Examples:
-  ehlo conformance --client 'curl -sS smtp://{host}:{port} --mail-from {from}
+  ehlo conformance --client 'curl -sS smtp://{host}:{port}/client.example --mail-from {from}
        [ --mail-rcpt {to} ]... --upload-file {message}'
   ehlo conformance --only R-3207-3 --client './my-client.sh {port} {encryption} {to} {message}'
 

@@ -41,7 +41,7 @@ pub(crate) use client::Template;
 use judge::Judged;
 pub(crate) use page::page;
 use server::{Conversation, serve};
-pub(crate) use table::{RuleVerdict, Table};
+pub(crate) use table::{Row, RuleVerdict, Table};
 
 use crate::sandbox::CertificateOptions;
 use crate::sandbox::script::Certificate;
