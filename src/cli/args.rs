@@ -147,7 +147,8 @@ pub(crate) struct ExtensionArguments {
     /// Send over TLS to verified servers alone, all the way to the recipient
     #[arg(long)]
     pub(crate) require_tls: bool,
-    /// Use SMTPUTF8 where something needs it, for every message, or not at all
+    /// Use SMTPUTF8 where something needs it, for every message, or not at all. Where only the
+    /// headers of a MIME part need it, say always: they are not looked at
     #[arg(long, value_name = "auto|always|never", default_value = "auto")]
     #[arg(hide_possible_values = true)]
     pub(crate) smtputf8: SmtpUtf8Rule,

@@ -480,7 +480,7 @@ const BEHIND_A_COMMAND: Duration = Duration::from_millis(15);
 const BEHIND_AN_INJECTION: Duration = Duration::from_millis(500);
 
 /// How long it waits for a client that has nothing to wait for.
-const SILENCE: Duration = Duration::from_millis(2000);
+const SILENCE: Duration = Duration::from_secs(4);
 
 const USUAL_CONTENT: &[u8] = b"250 ok\r\n";
 
