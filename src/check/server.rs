@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::net::config::ClientConfig;
+use crate::net::resolve::shown;
 use crate::net::{Route, certificate};
 use crate::proto::reply::push_printable;
 use crate::proto::session::{Certificate, Session, TlsSession};
@@ -63,7 +64,7 @@ impl Server {
         let (host, port) = match &config.route {
             #[cfg(unix)]
             Route::UnixSocket(path) => (path.display().to_string(), None),
-            Route::Direct | Route::Proxy(_) => (config.host.clone(), Some(config.port)),
+            Route::Direct | Route::Proxy(_) => (shown(&config.host).to_owned(), Some(config.port)),
         };
         Self {
             host,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::situation::{LoginAs, Situation, Way};
+use super::situation::{LoginAs, Situation, Way, Written};
 use crate::error::{Error, Stage};
 use crate::net::certificate::date;
 use crate::proto::config::Security;
@@ -132,26 +132,25 @@ impl<'a> Facts<'a> {
     }
 
     fn host(&mut self) {
-        let host = self.situation.host.trim();
-        if let Some((_, rest)) = host.split_once("://") {
-            self.sign("host-is-url");
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-            let kept = authority.rsplit('@').next().unwrap_or(authority);
-            let kept = match kept.rsplit_once(':') {
-                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-                Some(_) | None => kept,
-            };
-            self.say("kept", kept);
-        } else if host.contains('/') {
-            self.sign("host-is-url");
-            self.say("kept", host.split('/').next().unwrap_or(host));
-        } else if host.contains('@') {
-            self.sign("host-is-mail-address");
-        } else if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            self.sign("host-malformed");
-        } else if let Some(near) = providers::near_host(host) {
-            self.sign("near-host");
-            self.say("near", near);
+        let host = self.situation.host.as_str();
+        match self.situation.written {
+            Written::Url => {
+                self.sign("host-is-url");
+                let place = host.split('/').next().unwrap_or(host);
+                let kept = match place.rsplit_once(':') {
+                    Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+                    Some(_) | None => place,
+                };
+                self.say("kept", kept);
+            }
+            Written::MailAddress => self.sign("host-is-mail-address"),
+            Written::Malformed => self.sign("host-malformed"),
+            Written::Name => {
+                if let Some(near) = providers::near_host(host) {
+                    self.sign("near-host");
+                    self.say("near", near);
+                }
+            }
         }
         let Some(provider) = self.situation.intended_provider() else {
             return;

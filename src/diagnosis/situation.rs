@@ -2,6 +2,7 @@
 
 use crate::net::Route;
 use crate::net::config::ClientConfig;
+use crate::net::resolve::shown;
 use crate::proto::address::Mailbox;
 use crate::proto::config::{Login, Security};
 use crate::proto::sasl::{Credentials, MechanismName};
@@ -21,7 +22,9 @@ use crate::providers::{self, Provider};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Situation {
+    /// As it may be shown.
     pub(super) host: String,
+    pub(super) written: Written,
     pub(super) port: u16,
     pub(super) security: Security,
     pub(super) certificate_name: Option<String>,
@@ -33,6 +36,31 @@ pub struct Situation {
     pub(super) session: Option<Session>,
     pub(super) sender: Option<Mailbox>,
     pub(super) provider: Option<&'static Provider>,
+}
+
+/// What stands where a host's name belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Name,
+    Url,
+    MailAddress,
+    /// Nothing that could be a name.
+    Malformed,
+}
+
+impl Written {
+    fn of(host: &str) -> Self {
+        let host = host.trim();
+        if host.contains('/') {
+            Self::Url
+        } else if host.contains('@') {
+            Self::MailAddress
+        } else if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            Self::Malformed
+        } else {
+            Self::Name
+        }
+    }
 }
 
 /// The way to the server.
@@ -67,7 +95,8 @@ impl Situation {
             }
         };
         Self {
-            host: config.host.clone(),
+            host: shown(&config.host).trim().to_owned(),
+            written: Written::of(&config.host),
             port: config.port,
             security: config.session.security,
             certificate_name: config.certificate_name.clone(),

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
+use super::situation::Written;
 use crate::providers::{Encryption, Provider};
 
 /// Settings to use instead of those that failed. Each field is to be set as it is here.
@@ -74,7 +75,7 @@ pub(super) fn first(sources: &[Source], facts: &Facts<'_>) -> Option<Suggestion>
     sources
         .iter()
         .filter_map(|source| source.settings(&now, facts))
-        .find(|settings| *settings != now)
+        .find(|settings| *settings != now || facts.situation.written != Written::Name)
 }
 
 impl Source {

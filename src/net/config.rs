@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::milestone::{Milestone, Watcher};
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
+use super::resolve::shown;
 use super::route::Route;
 use super::shared::now;
 #[cfg(feature = "tls")]
@@ -252,7 +253,7 @@ impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("ClientConfig");
         debug
-            .field("host", &self.host)
+            .field("host", &shown(&self.host))
             .field("port", &self.port)
             .field("certificate_name", &self.certificate_name)
             .field("session", &self.session);

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 
 use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
 use super::milestone::{Milestone, Watcher};
+use super::resolve::shown;
 use super::secure::Starter;
 use super::shared::{Departure, Life, Owner, Shared, State, now};
 use super::trace::Trace;
@@ -124,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             watcher: config.watcher.clone(),
             asked: None,
             lessons: config.lessons(),
-            trace: Trace::new(&config.host),
+            trace: Trace::new(shown(&config.host)),
         };
         match security {
             Security::Implicit => wire.start_tls(&mut connection, now()),

@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use super::certificate::{end_point, facts};
 use super::config::ClientConfig;
 use super::failed::{Failed, Start, closed_at_first_read, is_end, within};
+use super::resolve::shown;
 use super::tls::Prepared;
 use super::verify::witnessed;
 use crate::error::{Category, Error, Party, Stage};
@@ -269,7 +270,10 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
             Category::Usage,
             Stage::Connect,
             Party::Caller,
-            format!("no certificate can be checked against {host:?}: it is not a host name"),
+            format!(
+                "no certificate can be checked against {:?}: it is not a host name",
+                shown(host)
+            ),
         )
     })
 }

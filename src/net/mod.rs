@@ -31,7 +31,7 @@ mod milestone;
 mod policy;
 pub(crate) mod pool;
 pub(crate) mod proxy;
-mod resolve;
+pub(crate) mod resolve;
 mod rounds;
 mod route;
 mod shared;

@@ -47,11 +47,24 @@ pub(super) fn timed_out(host: &str) -> Error {
         Category::Dns,
         Stage::Resolve,
         Party::Network,
-        format!("the address of {host} could not be found in time"),
+        format!("the address of {} could not be found in time", shown(host)),
     )
     .with_temporary(true)
     .with_hint("Check this machine's resolver and network, or try again later.")
     .with_evidence(Evidence::Resolution(Resolution::TimedOut))
+}
+
+/// A host as it may be shown. Where a name belongs there may be a URL with a password in it: only
+/// what follows its last `@` is left, and no scheme and no query.
+pub(crate) fn shown(host: &str) -> &str {
+    let behind_login = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
+    let behind_scheme = behind_login
+        .split_once("://")
+        .map_or(behind_login, |(_, rest)| rest);
+    behind_scheme
+        .split(['?', '#'])
+        .next()
+        .unwrap_or(behind_scheme)
 }
 
 /// An address where a name may stand, in brackets or without.
@@ -71,7 +84,7 @@ fn check(host: &str) -> Result<(), Error> {
             Category::Usage,
             Stage::Resolve,
             Party::Caller,
-            format!("the host {host:?} is not a name or an address"),
+            format!("the host {:?} is not a name or an address", shown(host)),
         ));
     }
     Ok(())
@@ -181,6 +194,24 @@ mod tests {
         ] {
             let error = resolve(host, 25).await.unwrap_err();
             assert_eq!(error.category(), Category::Usage, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_s_password_is_not_shown() {
+        for (host, expected) in [
+            ("mail.example.org", "mail.example.org"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("https://mail.example.org/a?b=c#d", "mail.example.org/a"),
+            (
+                "smtp://jo:hunter2@mail.example.org:587",
+                "mail.example.org:587",
+            ),
+            ("smtp://jo:hun/t@r?2@mail.example.org", "mail.example.org"),
+            ("jo:hunter2@mail example.org", "mail example.org"),
+            ("jo:hunter2@", ""),
+        ] {
+            assert_eq!(shown(host), expected);
         }
     }
 

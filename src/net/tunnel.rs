@@ -23,7 +23,7 @@ use super::config::ClientConfig;
 use super::connect::Dial;
 use super::policy::AddressPolicy;
 use super::proxy::{Login, Protocol, Proxy, is_name};
-use super::resolve::literal;
+use super::resolve::{literal, shown};
 use crate::error::{Category, Error, Party, Stage};
 
 /// Connects to the proxy, and has it connect to the server. Gives the stream, and the server's
@@ -121,7 +121,7 @@ async fn targets(config: &ClientConfig, deadline: Instant) -> Result<Vec<Target>
                 format!(
                     "a proxy cannot be asked for {:?}, which is neither an address nor a name in \
                      ASCII",
-                    config.host
+                    shown(&config.host)
                 ),
             )
             .with_hint("Give the host's name in its ASCII form (xn--…), or its address.")),

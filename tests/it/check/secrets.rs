@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ehlo::check::Check;
+use ehlo::diagnosis::{Diagnosis, Situation};
 use ehlo::proto::{Entry, Observer};
 use ehlo::sandbox::{Mechanism, Options};
-use ehlo::{Credentials, Security};
+use ehlo::{ClientConfig, Credentials, Security};
 use tokio::task::JoinSet;
 
 use super::{SECRET, config, report, sandbox};
@@ -80,4 +81,26 @@ async fn all_that_is_said(fault: String, mechanism: Mechanism) -> (String, Vec<S
     assert!(trace.contains("EHLO"), "{trace}");
     let (text, debug) = (report.to_string(), format!("{report:?}"));
     (fault, vec![shown, document, trace, text, debug])
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_that_was_given_as_the_host_is_shown_nowhere() {
+    for host in [
+        format!("smtp://jo:{SECRET}@mail.example.org"),
+        format!("smtp://jo:{SECRET}@mail.example.org:587/?a=b"),
+        format!("smtp://jo:a/b@{SECRET}@mail.example.org"),
+        format!("jo:{SECRET}@mail.example.org"),
+    ] {
+        let config = ClientConfig::new(host.as_str(), Security::StartTls);
+        let situation = Situation::of(&config);
+        let check = Check::new(config.clone());
+        let shown = format!("{config:?} {check:?} {situation:?}");
+        let report = report(check).await;
+        let document = serde_json::to_string(&report).unwrap();
+        let failure = report.failure().expect("such a host is refused");
+        let diagnosis = Diagnosis::of(failure, &situation);
+        assert!(diagnosis.to_string().contains("mail.example.org"));
+        let said = format!("{shown} {report} {report:?} {document} {diagnosis} {failure}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
 }

@@ -105,8 +105,12 @@ fn without_today(text: &str) -> String {
     const SAYS: &str = "it says ";
     match text.split_once(SAYS) {
         Some((before, after)) => {
-            let rest = &after["2026-11-24".len()..];
-            format!("{before}{SAYS}TODAY{rest}")
+            let is_date = |c: char| c.is_ascii_digit() || c == '-';
+            let rest = after.trim_start_matches(is_date);
+            match after.len() - rest.len() {
+                10 => format!("{before}{SAYS}TODAY{rest}"),
+                _ => text.to_owned(),
+            }
         }
         None => text.to_owned(),
     }
