@@ -24,11 +24,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if matches!(options.mode, Mode::Serve) {
         return serve(&options).await;
     }
-    let (envelope, content) = options.message();
     if matches!(options.mode, Mode::Idle) {
-        return idle(&options, envelope, content).await;
+        return idle(&options).await;
     }
     let client = Client::connect(options.config()?).await?;
+    let (envelope, content) = options.message();
     let before = client.stats();
     let start = Instant::now();
     match options.mode {
@@ -49,9 +49,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
         options.messages as f64 / elapsed,
         sent as f64 / elapsed / 1e6,
     );
-    if let Some(peak) = peak_memory() {
-        println!("peak resident memory: {peak}");
+    if let Some(peak) = memory("VmHWM") {
+        println!("peak resident memory: {peak} KiB");
     }
+    Ok(())
+}
+
+/// Opens connections that have nothing to do, and tells what each takes of memory.
+async fn idle(options: &Options) -> Result<(), Box<dyn Error>> {
+    let config = options.config()?;
+    let send = |client: Client| async move {
+        let (envelope, content) = options.message();
+        client.send(envelope, content).await.into_result()?;
+        Ok::<_, ehlo::Error>(client)
+    };
+    // What all have in common is there before the count begins.
+    let first = send(Client::connect(config.clone()).await?).await?;
+    let before = memory("RssAnon").ok_or("this system does not tell")?;
+    let mut clients = Vec::with_capacity(options.connections);
+    let start = Instant::now();
+    for _ in 0..options.connections {
+        // Each has sent a message: so buffers have grown as they do.
+        clients.push(send(Client::connect(config.clone()).await?).await?);
+    }
+    let elapsed = start.elapsed().as_secs_f64();
+    let after = memory("RssAnon").ok_or("this system does not tell")?;
+    let each = (after - before) as f64 / options.connections as f64;
+    println!(
+        "{} idle connections, {each:.2} KiB of memory each; opened at {:.0} a second",
+        options.connections,
+        options.connections as f64 / elapsed,
+    );
+    drop((first, clients));
     Ok(())
 }
 
@@ -134,31 +163,6 @@ async fn streamed(
     Ok(())
 }
 
-/// Opens many connections, each with as many messages, and tells what an idle one costs.
-async fn idle(
-    options: &Options,
-    envelope: Envelope,
-    content: Content,
-) -> Result<(), Box<dyn Error>> {
-    let config = options.config()?;
-    let mut clients = Vec::with_capacity(options.connections);
-    // What the first costs is the program's.
-    clients.push(Client::connect(config.clone()).await?);
-    let before = anonymous_memory().ok_or("no /proc/self/status")?;
-    for _ in 0..options.connections {
-        let client = Client::connect(config.clone()).await?;
-        awaited(&client, options.messages, envelope.clone(), content.clone()).await?;
-        clients.push(client);
-    }
-    let after = anonymous_memory().ok_or("no /proc/self/status")?;
-    println!(
-        "{} idle connections: {:.2} KiB each",
-        options.connections,
-        (after - before) as f64 / options.connections as f64,
-    );
-    Ok(())
-}
-
 struct Options {
     host: String,
     port: u16,
@@ -190,7 +194,7 @@ impl Options {
             security: Security::Plaintext,
             ca_file: None,
             mode: Mode::Queued,
-            connections: 2000,
+            connections: 1000,
             messages: 10_000,
             size: 1024,
             recipients: 1,
@@ -214,10 +218,10 @@ impl Options {
                 "--encryption" => options.security = security(&value)?,
                 "--ca-file" => options.ca_file = Some(value),
                 "--mode" => options.mode = mode(&value)?,
-                "--connections" => options.connections = value.parse()?,
                 "--messages" => options.messages = value.parse()?,
                 "--size" => options.size = value.parse()?,
                 "--recipients" => options.recipients = value.parse()?,
+                "--connections" => options.connections = value.parse()?,
                 "--dots-every" => options.dots_every = value.parse()?,
                 "--chunking" => options.chunking = chunking(&value)?,
                 "--pipelining" => options.pipelining = pipelining(&value)?,
@@ -287,22 +291,13 @@ fn lines(size: usize, dots_every: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The anonymous memory that the process has, in KiB, as Linux tells it.
-fn anonymous_memory() -> Option<u64> {
+/// Memory in KiB, as Linux tells it: its own that there is (`RssAnon`), or the most that there was at
+/// once (`VmHWM`).
+fn memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
-}
-
-/// The largest amount of memory that the process has had at once, as Linux tells it.
-fn peak_memory() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().to_owned())
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().split(' ').next()?.parse().ok()
 }
 
 /// Octets in a line, CRLF included.

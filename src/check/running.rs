@@ -14,10 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::dialogue::{Dialogue, Ending};
 use super::recorder::Recorder;
 use super::report::Report;
-use super::search::{Search, Working};
+use super::search::{Search, Working, may_be_mismatch};
 use super::step::Step;
 use super::{Check, NEVER};
-use crate::error::Error;
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::dialogue::Observer;
@@ -138,6 +137,7 @@ impl Course {
         };
         let (ending, found) = match silence {
             Err(ending) => {
+                let ending = told(ending, &recorder);
                 let found = match &ending.error {
                     Some(error) => timeout_at(until, search.after(error)).await,
                     None => Ok(None),
@@ -150,6 +150,7 @@ impl Course {
                 tokio::select! {
                     biased;
                     ending = &mut dialogue => {
+                        let ending = told(ending, &recorder);
                         let found = match &ending.error {
                             Some(_) => timeout_at(until, beside).await.unwrap_or(None),
                             None => None,
@@ -158,9 +159,10 @@ impl Course {
                     }
                     found = &mut beside => match found {
                         Some(found) if found.is_other_mode_of(&config) => {
-                            (Ending::failed(found.mismatch(stage)), Some(found))
+                            let mismatch = Ending::failed(found.mismatch(stage));
+                            (told(mismatch, &recorder), Some(found))
                         }
-                        found => (dialogue.await, found),
+                        found => (told(dialogue.await, &recorder), found),
                     },
                 }
             }
@@ -172,27 +174,35 @@ impl Course {
     }
 }
 
+/// Tells at which step it ended, unless a search may still find another reason.
+fn told(ending: Ending, recorder: &Recorder) -> Ending {
+    if let Some(error) = &ending.error
+        && !may_be_mismatch(error)
+    {
+        recorder.failed(error, Instant::now().into_std());
+    }
+    ending
+}
+
+/// Silence where the other mode was then found to work is no silence.
 fn conclude(
     config: &ClientConfig,
     recorder: &Recorder,
     ending: Ending,
     found: &Option<Working>,
 ) -> Ending {
-    let error = ending.error.map(|error| explained(error, config, found));
-    if let Some(error) = &error {
-        recorder.failed(error, Instant::now().into_std());
-    }
-    Ending { error, ..ending }
-}
-
-/// Silence where the other mode was then found to work is no silence.
-fn explained(error: Error, config: &ClientConfig, found: &Option<Working>) -> Error {
-    match found {
-        Some(found) if found.is_other_mode_of(config) && found.explains(&error) => {
-            found.mismatch(error.stage())
+    let error = match (ending.error, found) {
+        (Some(error), found) if may_be_mismatch(&error) => {
+            let error = match found {
+                Some(found) if found.is_other_mode_of(config) => found.mismatch(error.stage()),
+                Some(_) | None => error,
+            };
+            recorder.failed(&error, Instant::now().into_std());
+            Some(error)
         }
-        Some(_) | None => error,
-    }
+        (error, _) => error,
+    };
+    Ending { error, ..ending }
 }
 
 /// A healthy server speaks within this time; after it, other settings are tried beside.

@@ -10,6 +10,8 @@ use crate::net::Route;
 use crate::net::client::Client;
 use crate::net::config::ClientConfig;
 use crate::proto::config::{Login, Protocol, Security};
+use crate::proto::timer::Timeouts;
+use crate::proto::{Evidence, TlsProblem};
 use crate::providers::{Encryption, Endpoint};
 
 /// Settings that were seen to work, as far as EHLO.
@@ -30,16 +32,6 @@ impl Working {
     /// Whether it is the same port, with TLS at another time.
     pub(super) fn is_other_mode_of(&self, config: &ClientConfig) -> bool {
         self.port == config.port
-    }
-
-    /// Whether that the other mode works is why this failed.
-    pub(super) fn explains(&self, error: &Error) -> bool {
-        let before_dialogue = matches!(error.stage(), Stage::Greeting | Stage::Handshake);
-        before_dialogue
-            && matches!(
-                error.category(),
-                Category::ConnectionTimeout | Category::ConnectionLost | Category::Tls
-            )
     }
 
     /// The error that it is instead of a failure at this stage.
@@ -83,7 +75,7 @@ impl<'a> Search<'a> {
         let category = error.category();
         let other_mode = match error.stage() {
             Stage::Connect if is_unreachable(category) => false,
-            Stage::Greeting | Stage::Handshake if may_be_other_mode(category) => true,
+            Stage::Greeting | Stage::Handshake if is_wrong_port(error) => true,
             Stage::StartTls if category == Category::StartTlsUnavailable => false,
             Stage::Resolve
             | Stage::Connect
@@ -165,17 +157,37 @@ fn is_unreachable(category: Category) -> bool {
     )
 }
 
-/// Whether a failure before the dialogue may come of TLS at the wrong time, or of a port that is for
-/// something else.
-fn may_be_other_mode(category: Category) -> bool {
-    matches!(
-        category,
-        Category::ConnectionTimeout
-            | Category::ConnectionLost
-            | Category::EncryptionMismatch
-            | Category::Tls
-            | Category::Protocol
-    )
+/// Whether this may come of TLS at the wrong time, and only a trial can tell.
+pub(super) fn may_be_mismatch(error: &Error) -> bool {
+    let before_dialogue = matches!(error.stage(), Stage::Greeting | Stage::Handshake);
+    let silent = matches!(
+        error.category(),
+        Category::ConnectionTimeout | Category::ConnectionLost | Category::Tls
+    );
+    before_dialogue && silent && !speaks_tls(error)
+}
+
+/// Whether the server has shown that TLS is due there.
+fn speaks_tls(error: &Error) -> bool {
+    let Some(Evidence::Tls(problem)) = error.evidence() else {
+        return false;
+    };
+    match problem {
+        TlsProblem::Alert(_)
+        | TlsProblem::Version
+        | TlsProblem::Cipher
+        | TlsProblem::ClosedAfter => true,
+        TlsProblem::ClosedWithin | TlsProblem::NotTls | TlsProblem::Other => false,
+    }
+}
+
+/// Whether the port may be for something else, or for TLS at another time.
+fn is_wrong_port(error: &Error) -> bool {
+    may_be_mismatch(error)
+        || matches!(
+            error.category(),
+            Category::EncryptionMismatch | Category::Protocol
+        )
 }
 
 /// What is known of a way.
@@ -211,7 +223,7 @@ pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration
     }
     config.session.security = endpoint.encryption.into();
     config.session.login = Login::Nobody;
-    config.session.timeouts = config.session.timeouts.capped(longest);
+    config.session.timeouts = Timeouts::default().capped(longest);
     config.connect_timeout = config.connect_timeout.min(longest);
     config.credentials = None;
     config.watcher = None;
@@ -219,4 +231,4 @@ pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration
 }
 
 /// How long a trial waits for anything.
-const TRIAL: Duration = Duration::from_secs(10);
+const TRIAL: Duration = Duration::from_secs(6);

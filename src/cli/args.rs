@@ -147,7 +147,8 @@ pub(crate) struct ExtensionArguments {
     /// Send over TLS to verified servers alone, all the way to the recipient
     #[arg(long)]
     pub(crate) require_tls: bool,
-    /// Use SMTPUTF8 where something needs it, for every message, or not at all
+    /// Use SMTPUTF8 where something needs it, for every message, or not at all. Where only the
+    /// headers of a MIME part need it, say always: they are not looked at
     #[arg(long, value_name = "auto|always|never", default_value = "auto")]
     #[arg(hide_possible_values = true)]
     pub(crate) smtputf8: SmtpUtf8Rule,
@@ -412,7 +413,7 @@ What the command has no placeholder for is not asked of it. It is run without a 
 0 if and only if the server took the message, and with 64 for what it cannot do at all.
 
 Examples:
-  ehlo conformance --client 'curl -sS smtp://{host}:{port} --mail-from {from}
+  ehlo conformance --client 'curl -sS smtp://{host}:{port}/client.example --mail-from {from}
        [ --mail-rcpt {to} ]... --upload-file {message}'
   ehlo conformance --only R-3207-3 --client './my-client.sh {port} {encryption} {to} {message}'
 

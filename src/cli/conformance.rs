@@ -6,7 +6,7 @@ use super::args::ConformanceArguments;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::{self, Ink, Tint};
-use crate::conformance::{Examination, RuleVerdict, Table, Template, page};
+use crate::conformance::{Examination, Row, RuleVerdict, Table, Template, page};
 
 /// Plays them, and shows the table.
 pub(crate) async fn run(arguments: ConformanceArguments) -> Result<Exit, Failure> {
@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: ConformanceArguments) -> Result<Exit, Failure
     }
     match arguments.json {
         true => terminal::line(table.json(&arguments.client)),
-        false => show(&table),
+        false => show(&table, arguments.only.as_deref()),
     }
     let [kept, broken, _] = table.counts();
     match (kept, broken) {
@@ -47,10 +47,12 @@ pub(crate) async fn run(arguments: ConformanceArguments) -> Result<Exit, Failure
     }
 }
 
-fn show(table: &Table) {
+fn show(table: &Table, only: Option<&str>) {
     let ink = Ink::for_stream(&std::io::stdout());
     let mut section = "";
-    for row in &table.rows {
+    // Of some transcripts, only what they have to say.
+    let says = |row: &&Row| only.is_none() || row.verdict.is_applicable();
+    for row in table.rows.iter().filter(says) {
         if row.rule.section != section {
             section = row.rule.section;
             terminal::line(format_args!("{section}"));

@@ -23,6 +23,8 @@ mod page;
 mod rules;
 mod server;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transcript;
 mod watch;
 
@@ -39,7 +41,7 @@ pub(crate) use client::Template;
 use judge::Judged;
 pub(crate) use page::page;
 use server::{Conversation, serve};
-pub(crate) use table::{RuleVerdict, Table};
+pub(crate) use table::{Row, RuleVerdict, Table};
 
 use crate::sandbox::CertificateOptions;
 use crate::sandbox::script::Certificate;
@@ -187,4 +189,4 @@ impl Hall {
 const HOST: &str = "127.0.0.1";
 
 /// How long the servers read on behind a client's end.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(5);

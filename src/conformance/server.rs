@@ -375,7 +375,7 @@ impl Server<'_> {
             }
             return Err(End::Server);
         }
-        match timeout(SILENCE, self.player.turn(&Turn::Tls)).await {
+        match timeout(HANDSHAKE, self.player.turn(&Turn::Tls)).await {
             Ok(Ok(())) => {
                 self.note("TLS");
                 self.talk.said.handshakes += 1;
@@ -480,7 +480,10 @@ const BEHIND_A_COMMAND: Duration = Duration::from_millis(15);
 const BEHIND_AN_INJECTION: Duration = Duration::from_millis(500);
 
 /// How long it waits for a client that has nothing to wait for.
-const SILENCE: Duration = Duration::from_millis(2000);
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// How long a handshake may take, on a machine that has much else to do.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 
 const USUAL_CONTENT: &[u8] = b"250 ok\r\n";
 

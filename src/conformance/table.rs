@@ -143,6 +143,13 @@ impl RuleVerdict {
         Self::NotApplicable(reason.into())
     }
 
+    pub(crate) fn is_applicable(&self) -> bool {
+        match self {
+            Self::Kept(_) | Self::Broken(_) => true,
+            Self::NotApplicable(_) => false,
+        }
+    }
+
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Kept(_) => "kept",

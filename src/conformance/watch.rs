@@ -311,8 +311,11 @@ impl<'a> Watch<'a> {
         let Some(mut open) = self.transaction.take() else {
             return;
         };
-        self.compare(&open.chunks.take().unwrap_or_default(), talk);
         let accepted = std::mem::take(&mut open.accepted);
+        let content = open.chunks.take().unwrap_or_default();
+        if !accepted.is_empty() {
+            self.compare(&content, talk);
+        }
         self.took(accepted, answer, talk);
         if !is_positive {
             self.transaction = Some(Open {

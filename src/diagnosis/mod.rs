@@ -76,7 +76,8 @@ pub struct Diagnosis {
     pub suggestion: Option<Suggestion>,
     /// The provider whose server it is, by its [id](crate::providers::Provider::id).
     pub provider: Option<String>,
-    /// Whether the same attempt may succeed later, with nothing changed.
+    /// Whether the same attempt may succeed later, with nothing changed. Never of a message that is in
+    /// doubt: another attempt may make it arrive twice.
     pub temporary: bool,
 }
 
@@ -109,7 +110,7 @@ impl Diagnosis {
             advice,
             suggestion: suggestion::first(&texts.suggest, &facts),
             provider: situation.provider().map(|provider| provider.id.clone()),
-            temporary: error.is_temporary(),
+            temporary: error.is_temporary() && kind != Kind::InDoubt,
         }
     }
 }

@@ -271,10 +271,7 @@ impl Client {
     /// Whether it still takes messages: nobody has ended it, and nobody is about to.
     pub(super) fn is_open(&self) -> bool {
         let state = self.owner.shared.lock();
-        match state.life {
-            Life::Opening(_) | Life::Ready(_) => state.connection.is_open(),
-            Life::Closed(_) => false,
-        }
+        state.takes_messages()
     }
 
     fn enqueue(&self, envelope: Envelope, body: Option<Body>, permits: u32) -> Delivery {

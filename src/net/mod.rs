@@ -10,7 +10,8 @@
 //!
 //! Reading order: `client` (what callers hold), `shared` (what handles and driver have in common),
 //! `driver`, `transport`, then `route` (the ways to a server) with `resolve`, `policy`, `connect` and
-//! `tunnel`, then `tls` with its parts, then `pool`, which stands on `client` alone.
+//! `tunnel`, then `tls` with its parts, then `pool`, which stands on `client` alone. `milestone` is for
+//! those who want to know how a connection gets on.
 //!
 //! What is decided here is how octets travel, never which: that is the engine's.
 

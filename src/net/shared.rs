@@ -293,6 +293,14 @@ impl State {
         Ok(id)
     }
 
+    /// Whether it takes new messages: nobody has ended it, and nobody is about to.
+    pub(super) fn takes_messages(&self) -> bool {
+        match self.leave {
+            Leave::No => self.is_open(),
+            Leave::Wanted | Leave::Done => false,
+        }
+    }
+
     /// Whether the engine would take one transaction more.
     pub(super) fn is_open(&self) -> bool {
         match self.life {

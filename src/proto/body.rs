@@ -80,6 +80,16 @@ impl Content {
         }
     }
 
+    /// With headers beyond ASCII in a MIME part, which the scan does not look for: it would have to
+    /// follow the boundaries of every message for the sake of very few. Such a message needs SMTPUTF8
+    /// as one does whose own headers are beyond ASCII (RFC 6531 §3.2), and is not sent where that is
+    /// not on offer.
+    #[must_use]
+    pub fn with_utf8_headers(mut self) -> Self {
+        self.facts.utf8_headers = true;
+        self
+    }
+
     /// What the octets are.
     pub fn encoding(&self) -> Encoding {
         match self.kind {
@@ -115,7 +125,8 @@ pub struct ContentFacts {
     pub wire_size: u64,
     /// Whether an octet is above 127.
     pub eight_bit: bool,
-    /// Whether one is above 127 in the header section.
+    /// Whether one is above 127 in the header section. Those of MIME parts are not looked at: see
+    /// [`Content::with_utf8_headers`](crate::Content::with_utf8_headers).
     pub utf8_headers: bool,
     /// Offset of the first NUL.
     pub nul: Option<u64>,

@@ -360,7 +360,8 @@ pub struct Streamed {
     pub size: Option<u64>,
     /// What the octets are. Default: 7-bit.
     pub encoding: Encoding,
-    /// Whether the header section has non-ASCII octets, which needs SMTPUTF8. Default: no.
+    /// Whether the header section, or that of a MIME part, has non-ASCII octets, which needs SMTPUTF8.
+    /// Default: no.
     pub utf8_headers: bool,
     /// What becomes of a bare CR or LF. Default: refused.
     pub newlines: BareNewlines,

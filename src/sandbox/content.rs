@@ -4,12 +4,15 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::options::{Contents, LineEnds};
+use super::violation::Nature;
 
 /// Content received so far.
 #[derive(Debug)]
 pub(super) struct Content {
     contents: Contents,
     kept: Vec<u8>,
+    /// Not looked at where nothing is kept: there speed is what counts.
+    nature: Nature,
     size: u64,
     limit: u64,
 }
@@ -26,6 +29,7 @@ impl Content {
         Self {
             contents,
             kept: Vec::with_capacity(capacity),
+            nature: Nature::default(),
             size: 0,
             limit,
         }
@@ -33,6 +37,10 @@ impl Content {
 
     pub(super) fn push(&mut self, octets: &[u8]) {
         self.size += octets.len() as u64;
+        match self.contents {
+            Contents::Keep => self.nature.push(octets),
+            Contents::Discard => {}
+        }
         match self.contents {
             Contents::Keep if self.size <= self.limit => self.kept.extend_from_slice(octets),
             Contents::Keep => self.kept = Vec::new(),
@@ -42,6 +50,11 @@ impl Content {
 
     pub(super) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// What it is like, when all of it is there.
+    pub(super) fn nature(&self) -> Nature {
+        self.nature.finished()
     }
 
     pub(super) fn into_bytes(self) -> Bytes {

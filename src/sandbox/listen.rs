@@ -24,6 +24,7 @@ use super::session::Session;
 use super::socket::{Listener, Socket};
 use super::tally::Tally;
 use super::tls::{ClientCertificate, ClientCertificates, Identity};
+use super::violation::Violation;
 use super::voice::Action;
 
 /// A running server, on loopback unless told otherwise. It stops when dropped.
@@ -98,6 +99,12 @@ impl Sandbox {
         self.received()
     }
 
+    /// The rules that clients have broken so far, in order, on all connections. Content is looked at
+    /// where it is kept: see [`Contents`](super::Contents).
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shared.violations().clone()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.shared.counters.read()
@@ -127,6 +134,7 @@ impl Sandbox {
             plan: Arc::new(Plan::new(options)),
             identity,
             messages: Mutex::default(),
+            violations: Mutex::default(),
             stored: watch::Sender::new(0),
             counters: Totals::default(),
             watcher,
@@ -170,6 +178,7 @@ struct Shared {
     plan: Arc<Plan>,
     identity: Identity,
     messages: Mutex<Vec<Received>>,
+    violations: Mutex<Vec<Violation>>,
     stored: watch::Sender<usize>,
     counters: Totals,
     watcher: Option<mpsc::UnboundedSender<Happening>>,
@@ -178,6 +187,11 @@ struct Shared {
 impl Shared {
     fn messages(&self) -> MutexGuard<'_, Vec<Received>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn violations(&self) -> MutexGuard<'_, Vec<Violation>> {
+        let locked = self.violations.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store(&self, message: Received) {
@@ -406,6 +420,9 @@ impl Connection<'_> {
         let connection = self.number;
         while let Some(line) = self.session.poll_line() {
             self.shared.tell(|| Happening::Line { connection, line });
+        }
+        while let Some(violation) = self.session.poll_violation() {
+            self.shared.violations().push(violation);
         }
         while let Some(message) = self.session.poll_message() {
             self.shared.store(message);

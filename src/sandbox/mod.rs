@@ -61,6 +61,9 @@
 //! # Ok::<(), ehlo::sandbox::FaultError>(())
 //! ```
 //!
+//! What a client does against the rules, without a server that would say so, is listed by
+//! [`Sandbox::violations`]: a test of a client may ask that there is nothing.
+//!
 //! [`Session`] is the server without its sockets: octets in, octets and [`Action`]s out. It shares no
 //! code with this crate's client but the reply code, reads strictly (a message ends at CRLF, dot,
 //! CRLF and at nothing else, unless [`LineEnds`] says otherwise), and so serves as the other side in
@@ -89,6 +92,7 @@ mod terms;
 mod tls;
 mod tls_fault;
 mod transaction;
+mod violation;
 mod voice;
 
 pub use answer::{Answer, AnswerError};
@@ -105,6 +109,7 @@ pub use session::Session;
 pub use tally::Tally;
 pub use tls::ClientCertificate;
 pub use tls_fault::{CertificateFault, TlsFault};
+pub use violation::Violation;
 pub use voice::Action;
 
 #[cfg(test)]

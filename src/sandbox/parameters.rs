@@ -3,6 +3,7 @@
 
 use super::command::Parameter;
 use super::options::Extension;
+use super::transaction::Addresses;
 
 /// What is wrong with a parameter of MAIL; `None` where it is none of those on offer.
 pub(super) fn of_mail(
@@ -26,7 +27,7 @@ pub(super) fn of_mail(
     } else if is("BY", Extension::DeliverBy) {
         (is_by(value), "BY is seconds, ';', and R or N")
     } else if is("HOLDFOR", Extension::FutureRelease) {
-        let seconds = number(value);
+        let seconds = number(value).filter(|_| !value.starts_with('0'));
         let valid = seconds.is_some_and(|seconds| seconds <= limits.longest);
         (valid, "HOLDFOR is a number of seconds within the limit")
     } else if is("HOLDUNTIL", Extension::FutureRelease) {
@@ -45,6 +46,7 @@ pub(super) fn of_mail(
 /// What is wrong with a parameter of RCPT; `None` where it is none of those on offer.
 pub(super) fn of_rcpt(
     parameter: &Parameter<'_>,
+    addresses: Addresses,
     offered: impl Fn(Extension) -> bool,
 ) -> Option<Result<(), &'static str>> {
     if !offered(Extension::Dsn) {
@@ -58,12 +60,23 @@ pub(super) fn of_rcpt(
         let valid = value.len() <= 500
             && value
                 .split_once(';')
-                .is_some_and(|(kind, address)| !kind.is_empty() && is_xtext(address));
+                .is_some_and(|(kind, address)| is_address(kind, address, addresses));
         (valid, "ORCPT is a type, ';' and xtext")
     } else {
         return None;
     };
     Some(if valid { Ok(()) } else { Err(problem) })
+}
+
+/// RFC 3461 §4.2; RFC 6533 §3 for `utf-8`, which with SMTPUTF8 may be UTF-8 as it is.
+fn is_address(kind: &str, address: &str, addresses: Addresses) -> bool {
+    let as_it_is = kind.eq_ignore_ascii_case("utf-8") && addresses == Addresses::Utf8;
+    let ascii: String = address.chars().filter(char::is_ascii).collect();
+    match as_it_is {
+        _ if kind.is_empty() || address.is_empty() => false,
+        true => is_xtext(&ascii),
+        false => is_xtext(address),
+    }
 }
 
 /// How long messages are held.
@@ -88,7 +101,7 @@ fn is_by(value: &str) -> bool {
         return false;
     };
     let negative = time.starts_with('-');
-    let seconds = number(time.trim_start_matches(['-', '+']));
+    let seconds = number(time.strip_prefix(['-', '+']).unwrap_or(time));
     match (mode.to_ascii_uppercase().as_str(), seconds) {
         ("N" | "NT", Some(_)) => true,
         ("R" | "RT", Some(seconds)) => !negative && seconds > 0,

@@ -2,6 +2,8 @@
 //!
 //! What is absent here, and held absent by a test: sockets, clocks, tasks, files, the environment.
 
+mod receipt;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, BytesMut};
 
 use super::command::{self, Chunk, Command, Complaint, Parameter};
-use super::content::{Content, Taken, Unstuffer};
+use super::content::{Content, Unstuffer};
 use super::fault::{Quirk, Step};
 use super::login::{Exchange, Next, TlsFacts};
 use super::options::{Auth, Extension, TlsMode};
@@ -19,8 +21,9 @@ use super::plan::Plan;
 use super::quota::Quota;
 use super::received::{Line, Received, Transfer};
 use super::tally::Tally;
-use super::terms::{Channel, Greeted, NEEDS_UTF8, TOO_BIG, Terms};
-use super::transaction::{Progress, Transaction};
+use super::terms::{Channel, Greeted, NEEDS_UTF8, Terms};
+use super::transaction::{Addresses, Progress, Transaction};
+use super::violation::Violation;
 use super::voice::{Action, Course, MASK, Transcript, Usual, Voice, masked};
 use crate::proto::Protocol;
 
@@ -48,8 +51,10 @@ pub struct Session {
     input: BytesMut,
     voice: Voice,
     messages: VecDeque<Received>,
+    violations: VecDeque<Violation>,
     tally: Tally,
     body_answer: BodyAnswer,
+    reset: Reset,
 }
 
 #[derive(Debug)]
@@ -77,6 +82,15 @@ enum Fate {
 enum BodyAnswer {
     Given,
     Waiting,
+}
+
+/// Whether RSET has to come before MAIL, since BDAT was refused (RFC 3030 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reset {
+    NotDue,
+    /// The refusal is not handed out yet: what comes meanwhile cannot know of it.
+    Unsaid,
+    Due,
 }
 
 impl Session {
@@ -133,6 +147,9 @@ impl Session {
         let action = self.voice.poll_action();
         if self.voice.is_done() {
             self.body_answer = BodyAnswer::Given;
+            if self.reset == Reset::Unsaid {
+                self.reset = Reset::Due;
+            }
         }
         action
     }
@@ -145,6 +162,11 @@ impl Session {
     /// The next message stored. A message is here before the reply that says so is an action.
     pub fn poll_message(&mut self) -> Option<Received> {
         self.messages.pop_front()
+    }
+
+    /// The next rule that the client broke.
+    pub fn poll_violation(&mut self) -> Option<Violation> {
+        self.violations.pop_front()
     }
 
     /// What was counted since the last call.
@@ -175,8 +197,10 @@ impl Session {
             quota: Quota::default(),
             input: BytesMut::new(),
             messages: VecDeque::new(),
+            violations: VecDeque::new(),
             tally: Tally::default(),
             body_answer: BodyAnswer::Given,
+            reset: Reset::NotDue,
         };
         if session.plan.options().tls == TlsMode::Implicit {
             session.shake_hands();
@@ -233,6 +257,14 @@ impl Session {
             return self.say(503, "5.5.1", "bad sequence of commands");
         }
         let command = Command::parse(line);
+        let longest = match &command {
+            Ok(Command::Mail { .. } | Command::Rcpt { .. }) => LONGEST_EXTENDED,
+            Ok(_) | Err(_) => LONGEST_COMMAND,
+        };
+        if line.len() > longest {
+            let octets = line.len() as u64;
+            self.note_violation(Violation::LongCommand { octets });
+        }
         let ends_group = match &command {
             Ok(Command::Bdat { .. }) => false,
             Ok(command) => command.ends_group() || !self.terms.offers(Extension::Pipelining),
@@ -287,6 +319,7 @@ impl Session {
             Command::Bdat { size, chunk } => self.bdat(size, chunk),
             Command::Rset => {
                 if self.respond(Step::Rset, "", OK) == Course::Took {
+                    self.reset = Reset::NotDue;
                     self.transaction = None;
                 }
             }
@@ -313,6 +346,7 @@ impl Session {
         let lines = self.terms.ehlo_lines();
         if self.respond(Step::Ehlo, "", Usual::Ehlo(&lines)) == Course::Took {
             self.terms.greeted = Greeted::Ehlo;
+            self.reset = Reset::NotDue;
             self.transaction = None;
         }
     }
@@ -405,6 +439,10 @@ impl Session {
                 self.authenticated = Some(name);
                 self.say(235, "2.7.0", "authenticated");
             }
+            Next::Unacknowledged => {
+                self.note_violation(Violation::Unacknowledged);
+                self.say(535, "5.7.8", "authentication credentials invalid");
+            }
             Next::Refused => self.say(535, "5.7.8", "authentication credentials invalid"),
             Next::Cancelled => self.say(501, "5.7.0", "authentication cancelled"),
             Next::Malformed => self.say(501, "5.5.2", "the response is malformed"),
@@ -417,6 +455,10 @@ impl Session {
         }
         if self.transaction.is_some() {
             return self.say(503, "5.5.1", "a transaction is open already");
+        }
+        if self.reset == Reset::Due {
+            self.reset = Reset::NotDue;
+            self.note_violation(Violation::NoReset);
         }
         let declared = match self.terms.declared(path, parameters) {
             Ok(declared) => declared,
@@ -442,7 +484,11 @@ impl Session {
         if transaction.progress != Progress::Envelope {
             return self.say(503, "5.5.1", "the message has begun");
         }
-        if let Err(refusal) = self.terms.permitted().check_rcpt(parameters) {
+        let addresses = match transaction.is_utf8() {
+            true => Addresses::Utf8,
+            false => Addresses::Ascii,
+        };
+        if let Err(refusal) = self.terms.permitted().check_rcpt(parameters, addresses) {
             return self.voice.write(refusal);
         }
         let (recipients, options) = (transaction.recipients.len(), self.plan.options());
@@ -507,151 +553,6 @@ impl Session {
         }
     }
 
-    fn take_data(&mut self, rest: &[u8]) -> usize {
-        self.reach_content();
-        let (Phase::Data(unstuffer), Some(transaction)) = (&mut self.phase, &mut self.transaction)
-        else {
-            // A fault at the content has ended the session.
-            return rest.len();
-        };
-        match unstuffer.take(rest, &mut transaction.content) {
-            Taken::All => rest.len(),
-            Taken::Ended(used) => {
-                self.phase = Phase::Command;
-                self.end_of_message();
-                let early = used < rest.len() && !self.terms.offers(Extension::Pipelining);
-                if early && !matches!(self.phase, Phase::Over) {
-                    self.turn_away();
-                }
-                used
-            }
-        }
-    }
-
-    fn take_chunk(&mut self, rest: &[u8]) -> usize {
-        self.reach_content();
-        let Phase::Chunk { left, chunk, fate } = &mut self.phase else {
-            return rest.len();
-        };
-        let take = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-        *left -= take as u64;
-        let (left, chunk, fate) = (*left, *chunk, *fate);
-        if let (Fate::Wanted, Some(transaction)) = (fate, &mut self.transaction) {
-            transaction.content.push(&rest[..take]);
-        }
-        if left == 0 {
-            self.end_of_chunk(chunk, fate);
-        }
-        take
-    }
-
-    /// The first octets of a message have come.
-    fn reach_content(&mut self) {
-        match &mut self.transaction {
-            Some(transaction) => match transaction.progress {
-                Progress::Announced(transfer) => transaction.progress = Progress::Begun(transfer),
-                Progress::Envelope | Progress::Begun(_) | Progress::Answered => return,
-            },
-            None => return,
-        }
-        if self.respond(Step::Content, "", Usual::Nothing) == Course::Refused
-            && let Some(transaction) = &mut self.transaction
-        {
-            transaction.progress = Progress::Answered;
-        }
-    }
-
-    fn end_of_chunk(&mut self, chunk: Chunk, fate: Fate) {
-        self.phase = Phase::Command;
-        if let Fate::Refused(usual) = fate {
-            self.transaction = None;
-            return self.voice.write(usual);
-        }
-        if chunk == Chunk::Last {
-            return self.end_of_message();
-        }
-        let Some(transaction) = &self.transaction else {
-            return;
-        };
-        if transaction.progress == Progress::Answered {
-            self.transaction = None;
-        } else if transaction.content.size() > self.terms.size_limit() {
-            self.transaction = None;
-            self.voice.write(TOO_BIG);
-        } else if self.respond(Step::Data, "", OK) != Course::Took {
-            // Whatever chunks follow are refused until the next MAIL.
-            self.transaction = None;
-        }
-    }
-
-    fn end_of_message(&mut self) {
-        let Some(transaction) = self.transaction.take() else {
-            return;
-        };
-        let size = transaction.content.size();
-        self.voice.note(|| format!("{size} octets of message"));
-        if transaction.progress == Progress::Answered {
-            return;
-        }
-        if self.plan.has(Quirk::RefuseBehindBody) {
-            self.body_answer = BodyAnswer::Waiting;
-        }
-        if transaction.recipients.is_empty() {
-            return self.voice.write(NO_RECIPIENTS);
-        }
-        if size > self.terms.size_limit() {
-            let replies = match self.plan.options().protocol {
-                Protocol::Smtp => 1,
-                Protocol::Lmtp => transaction.recipients.len(),
-            };
-            return (0..replies).for_each(|_| self.voice.write(TOO_BIG));
-        }
-        match self.plan.options().protocol {
-            Protocol::Smtp => {
-                if self.keeps("") {
-                    self.store(transaction);
-                }
-            }
-            Protocol::Lmtp => self.deliver(transaction),
-        }
-    }
-
-    /// Answers for each recipient (RFC 2033 §4.2), and stores the message for those who have it.
-    fn deliver(&mut self, mut transaction: Transaction) {
-        let mut recipients = Vec::new();
-        for recipient in std::mem::take(&mut transaction.recipients) {
-            if matches!(self.phase, Phase::Over) {
-                break;
-            }
-            if self.keeps(&recipient) {
-                recipients.push(recipient);
-            }
-        }
-        if !recipients.is_empty() {
-            transaction.recipients = recipients;
-            self.store(transaction);
-        }
-    }
-
-    /// Answers the end of a message, for this recipient if one is named.
-    fn keeps(&mut self, recipient: &str) -> bool {
-        let usual = Usual::Line(250, "2.0.0", "message stored");
-        match self.respond(Step::Body, recipient, usual) {
-            // Where no reply was given the message is stored all the same: so duplicates arise.
-            Course::Took | Course::Garbled | Course::Cut => true,
-            Course::Refused | Course::Asked | Course::Shut => false,
-        }
-    }
-
-    fn store(&mut self, transaction: Transaction) {
-        self.messages.push_back(Received {
-            authenticated: self.authenticated.clone(),
-            tls: self.terms.channel == Channel::Tls,
-            connection: self.connection,
-            ..transaction.into_received()
-        });
-    }
-
     /// Answers a step, as planned or else as usual. `address` is whom it names.
     fn respond(&mut self, step: Step, address: &str, usual: Usual<'_>) -> Course {
         let course = self.voice.respond(step, address, usual);
@@ -660,6 +561,12 @@ impl Session {
             Course::Took | Course::Refused | Course::Asked | Course::Garbled => {}
         }
         course
+    }
+
+    fn note_violation(&mut self, violation: Violation) {
+        self.voice
+            .note(|| format!("against the rules: {violation}"));
+        self.violations.push_back(violation);
     }
 
     fn say(&mut self, code: u16, enhanced: &'static str, text: &str) {
@@ -688,6 +595,13 @@ const OK: Usual<'static> = Usual::Line(250, "2.0.0", "ok");
 
 /// A base64 line of 12,288 octets and its CRLF (RFC 4954 §4).
 const AUTH_LINE_LIMIT: usize = 12_290;
+
+/// RFC 5321 §4.5.3.1.4, with its CRLF.
+const LONGEST_COMMAND: usize = 512;
+
+/// The same with all that the extensions here may add to MAIL and RCPT, AUTH= and ORCPT= with 500
+/// octets each before all.
+const LONGEST_EXTENDED: usize = 1024;
 
 /// No server can do with less.
 const MIN_LINE_LIMIT: usize = 64;

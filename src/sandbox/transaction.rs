@@ -6,6 +6,7 @@ use super::options::Extension;
 use super::parameters::{self, Holding};
 use super::received::{Received, Transfer};
 use super::terms::Channel;
+use super::violation::Violation;
 use super::voice::Usual;
 
 /// From an accepted MAIL on.
@@ -61,6 +62,45 @@ impl Transaction {
     /// Whether BDAT alone may carry its content (RFC 3030 §3).
     pub(super) fn is_binary(&self) -> bool {
         self.body == Encoded::Binary
+    }
+
+    /// What of its content is against what MAIL said.
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        let nature = self.content.nature();
+        let value = |keyword: &str| {
+            let found = self.parameters.iter().find(|(one, _)| one == keyword);
+            found.and_then(|(_, value)| value.as_deref())
+        };
+        let eight_bit = value("BODY").is_some_and(|body| body.eq_ignore_ascii_case("8BITMIME"));
+        let mut violations = Vec::new();
+        if nature.utf8_headers > 0 && !self.is_utf8() {
+            violations.push(Violation::Utf8Headers);
+        }
+        if !self.is_binary() {
+            let broken = [
+                (nature.eight_bit > 0 && !eight_bit, Violation::EightBit),
+                (nature.nuls > 0, Violation::Nul),
+                (nature.bare_newlines > 0, Violation::BareNewline),
+            ];
+            violations.extend(
+                broken
+                    .iter()
+                    .filter(|(broken, _)| *broken)
+                    .map(|(_, it)| *it),
+            );
+            if nature.longest_line > LONGEST_LINE {
+                let octets = nature.longest_line + 2;
+                violations.push(Violation::LongLine { octets });
+            }
+        }
+        let octets = self.content.size();
+        match value("SIZE").and_then(|size| size.parse().ok()) {
+            Some(declared) if declared < octets => {
+                violations.push(Violation::Understated { declared, octets });
+            }
+            Some(_) | None => {}
+        }
+        violations
     }
 
     pub(super) fn into_received(self) -> Received {
@@ -137,9 +177,13 @@ impl Permitted<'_> {
     }
 
     /// Reads the parameters of RCPT, or says what to refuse them with.
-    pub(super) fn check_rcpt(&self, parameters: &[Parameter<'_>]) -> Result<(), Usual<'static>> {
+    pub(super) fn check_rcpt(
+        &self,
+        parameters: &[Parameter<'_>],
+        addresses: Addresses,
+    ) -> Result<(), Usual<'static>> {
         for parameter in parameters {
-            match parameters::of_rcpt(parameter, |extension| self.offers(extension)) {
+            match parameters::of_rcpt(parameter, addresses, |extension| self.offers(extension)) {
                 None => return Err(UNKNOWN),
                 Some(Ok(())) => {}
                 Some(Err(text)) => return Err(Usual::Line(501, "5.5.4", text)),
@@ -202,5 +246,8 @@ impl Declared {
         Ok(declared)
     }
 }
+
+/// RFC 5321 §4.5.3.1.6, without the CRLF.
+const LONGEST_LINE: u64 = 998;
 
 const UNKNOWN: Usual<'static> = Usual::Line(555, "5.5.4", "unknown parameter");

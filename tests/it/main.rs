@@ -26,6 +26,8 @@ mod settings;
 #[cfg(feature = "sandbox")]
 mod simulation;
 mod sizes;
+#[cfg(all(feature = "sandbox", feature = "tokio"))]
+mod strict;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 #[cfg(feature = "sandbox")]

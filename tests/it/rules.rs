@@ -65,7 +65,7 @@ fn rules_are_told_apart_and_have_a_level() {
     for rule in rules() {
         assert!(seen.insert(rule.id.clone()), "{} is there twice", rule.id);
         assert!(
-            ["M", "S", "H"].contains(&rule.level.as_str()),
+            ["M", "M?", "S", "H"].contains(&rule.level.as_str()),
             "{} is of level {}",
             rule.id,
             rule.level

@@ -176,7 +176,10 @@ impl Submission {
                     Kind::Text => Content::check(Bytes::from(octets), newlines).map_err(show)?,
                     Kind::Binary => Content::binary(octets),
                 };
-                Some(Body::Whole(content))
+                Some(Body::Whole(match streamed.utf8_headers {
+                    true => content.with_utf8_headers(),
+                    false => content,
+                }))
             }
         };
         Ok(Self { envelope, body })

@@ -10,6 +10,19 @@ pub(in crate::sandbox) enum Form {
 }
 
 impl Form {
+    /// What follows from the answer to the challenge that explains a refusal: RFC 7628 §3.2.3 has a
+    /// single ^A there, Google nothing for XOAUTH2.
+    pub(super) fn refuse(self, octets: &[u8]) -> Next {
+        let acknowledged: &[u8] = match self {
+            Self::OAuthBearer => b"\x01",
+            Self::XOAuth2 => b"",
+        };
+        match octets == acknowledged {
+            true => Next::Refused,
+            false => Next::Unacknowledged,
+        }
+    }
+
     pub(super) fn take(self, octets: &[u8], desk: Desk<'_>) -> Next {
         let Some((name, token)) = std::str::from_utf8(octets)
             .ok()
@@ -20,7 +33,7 @@ impl Form {
         let mut tokens = desk.plan.options().tokens.iter();
         match tokens.find(|known| known.is(name.as_bytes(), token.as_bytes())) {
             Some(known) => Next::Passed(known.name().to_owned()),
-            None => Next::Challenge(Exchange::Explained, self.error().into()),
+            None => Next::Challenge(Exchange::Explained(self), self.error().into()),
         }
     }
 

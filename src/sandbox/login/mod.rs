@@ -178,7 +178,7 @@ pub(super) enum Exchange {
     },
     Bearer(Form),
     /// The client was told why its token is refused.
-    Explained,
+    Explained(Form),
     External,
 }
 
@@ -190,6 +190,8 @@ pub(super) enum Next {
     /// The client is who it says: this name.
     Passed(String),
     Refused,
+    /// It is refused, and the client did not acknowledge that as it has to.
+    Unacknowledged,
     /// The client cancelled.
     Cancelled,
     /// The response is malformed.
@@ -257,7 +259,7 @@ impl Exchange {
             Self::Proven { name } if octets.is_empty() => Next::Passed(name),
             Self::Proven { .. } => Next::Malformed,
             Self::Bearer(form) => form.take(&octets, desk),
-            Self::Explained => Next::Refused,
+            Self::Explained(form) => form.refuse(&octets),
             Self::External => external(&octets, desk),
         }
     }
@@ -279,7 +281,7 @@ impl Exchange {
             | Self::Scram(_)
             | Self::Proven { .. }
             | Self::Bearer(_)
-            | Self::Explained
+            | Self::Explained(_)
             | Self::External => Vec::new(),
         }
     }

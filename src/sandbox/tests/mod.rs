@@ -4,6 +4,7 @@ mod dialogue;
 mod listening;
 mod misbehaviour;
 mod parameters;
+mod violations;
 
 use std::sync::Arc;
 

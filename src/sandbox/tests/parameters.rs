@@ -38,6 +38,9 @@ fn what_is_on_offer_is_checked_and_what_is_not_is_unknown() {
             "HOLDFOR=1",
             "HOLDFOR=1 HOLDUNTIL=2030-01-01T00:00:00Z",
         ),
+        (Extension::DeliverBy, "BY=+5;N", "BY=--5;N"),
+        (Extension::FutureRelease, "HOLDFOR=7", "HOLDFOR=0"),
+        (Extension::FutureRelease, "HOLDFOR=70", "HOLDFOR=07"),
         (Extension::MtPriority, "MT-PRIORITY=-9", "MT-PRIORITY=10"),
         (Extension::MtPriority, "MT-PRIORITY=0", "MT-PRIORITY=-0"),
     ];
@@ -115,4 +118,19 @@ fn domains_are_counted_over_the_whole_session() {
     assert!(heard.text.contains("250-LIMITS RCPTDOMAINMAX=2\r\n"));
     let expected = "250 250 250 250 250 250 250 452 250 250";
     assert_eq!(codes(&heard.text).join(" "), expected);
+}
+
+#[test]
+fn the_original_recipient_has_an_address_and_may_be_in_utf_8_with_smtputf8() {
+    let options = with(&[Extension::Dsn, Extension::SmtpUtf8]);
+    for (mail, rcpt, expected) in [
+        ("", "ORCPT=rfc822;a", "250"),
+        ("", "ORCPT=rfc822;", "501"),
+        ("", "ORCPT=utf-8;é@x", "501"),
+        (" SMTPUTF8", "ORCPT=utf-8;é@x", "250"),
+        (" SMTPUTF8", "ORCPT=rfc822;é@x", "501"),
+    ] {
+        let input = format!("EHLO me\r\nMAIL FROM:<a@b>{mail}\r\nRCPT TO:<c@d> {rcpt}\r\n");
+        check_codes(&options, &input, &format!("250 250 {expected}"));
+    }
 }

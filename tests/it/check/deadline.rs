@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{fault, found, names, report, sandbox, usual};
 
-const DEADLINE: Duration = Duration::from_millis(800);
+const DEADLINE: Duration = Duration::from_millis(2500);
 /// What a loaded machine may add.
 const SLACK: Duration = Duration::from_secs(8);
 
@@ -57,7 +57,7 @@ async fn it_holds_at_each_step_where_the_server_stalls() {
         let (_, stage) = steps.into_iter().find(|(name, _)| *name == step).unwrap();
         assert_eq!(found(&report), ("connection-timeout", stage), "{report:?}");
         let message = report.error.as_ref().unwrap().message.as_str();
-        assert!(message.contains("0.8 seconds of the check"), "{message}");
+        assert!(message.contains("2.5 seconds of the check"), "{message}");
         // How long each step took, so that the slow one can be told.
         for earlier in report.steps.iter().filter(|step| step.ok) {
             let told = format!("{} took ", earlier.name);

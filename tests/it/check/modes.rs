@@ -56,9 +56,9 @@ async fn tls_where_clear_text_is_spoken_is_a_mismatch() {
 
 #[tokio::test]
 async fn a_server_that_is_only_slow_is_believed() {
-    let sandbox = sandbox(fault("delay@greeting=1.5")).await;
-    // Others are tried beside it after a second, and find nothing.
-    let check = Check::new(config(&sandbox, Security::StartTls)).with_deadline(DEADLINE / 2);
+    let sandbox = sandbox(fault("delay@greeting=2.5")).await;
+    // Others are tried beside it after two seconds, and find nothing.
+    let check = Check::new(config(&sandbox, Security::StartTls)).with_deadline(DEADLINE);
     let report = report(check).await;
     assert!(report.ok, "{report:?}");
     assert_eq!(report.settings, None);

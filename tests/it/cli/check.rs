@@ -87,7 +87,7 @@ async fn each_failure_exits_with_the_code_of_its_category() {
             .with_account("jo", SECRET)
             .with_fault(fault);
         let server = Server::start(options).await;
-        let run = check(&server, &[&LOGIN[..], &["--deadline", "2.5"]].concat()).await;
+        let run = check(&server, &[&LOGIN[..], &["--deadline", "4"]].concat()).await;
         run.assert_failed(code, category, stage);
         let document = run.json();
         assert_eq!(document["ok"], false);

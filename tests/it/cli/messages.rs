@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use ehlo::sandbox::{Extension, Happening, Options, Sandbox};
+use ehlo::sandbox::{Extension, Happening, Options, Sandbox, Violation};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -256,6 +256,7 @@ async fn what_is_malformed_exits_65_with_a_document_and_is_never_sent() {
 #[tokio::test]
 async fn long_lines_are_sent_with_a_warning() {
     let server = Server::start(Options::default()).await;
+    server.sandbox.expect(Violation::LongLine { octets: 1001 });
     let long = server.file(
         "long.eml",
         format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999)),

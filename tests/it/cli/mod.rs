@@ -22,6 +22,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::strict::Strict;
+
 const SECRET: &str = "s3cr3t-pa55";
 const FROM_TO: [&str; 4] = ["--from", "jo@example.org", "--to", "ann@example.com"];
 const HELLO: [&str; 4] = ["--subject", "Hello", "--text", "It works."];
@@ -106,7 +108,7 @@ async fn ehlo<S: AsRef<str>>(arguments: &[S]) -> Run {
 
 /// A server, and the options that reach it.
 struct Server {
-    sandbox: Sandbox,
+    sandbox: Strict,
     directory: TempDir,
 }
 
@@ -119,7 +121,10 @@ impl Server {
     fn of(sandbox: Sandbox) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("ca.pem"), sandbox.certificate_pem()).unwrap();
-        Self { sandbox, directory }
+        Self {
+            sandbox: Strict::of(sandbox),
+            directory,
+        }
     }
 
     /// With one fault, written as for `ehlo sandbox`.

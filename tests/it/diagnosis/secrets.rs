@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ehlo::diagnosis::Situation;
+use ehlo::{ClientConfig, Credentials, Security};
 
 use super::stage::{With, visit};
 
@@ -32,6 +34,17 @@ async fn a_password_that_the_server_repeats_is_not_in_the_diagnosis() {
             assert!(!text.contains(&encoded), "{reply}: {text}");
         }
     }
+}
+
+#[test]
+fn a_situation_holds_no_secret() {
+    let credentials = Credentials::password("alice", SECRET).expect("plain ASCII");
+    let config = ClientConfig::new("localhost", Security::StartTls).with_credentials(credentials);
+    let shown = format!("{:?}", Situation::of(&config));
+    assert!(
+        shown.contains("alice") && !shown.contains(SECRET),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

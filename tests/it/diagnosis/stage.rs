@@ -1,5 +1,6 @@
 //! A sandbox that misbehaves, a client that meets it, and what is diagnosed.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ehlo::diagnosis::{Diagnosis, Situation};
@@ -9,6 +10,7 @@ use ehlo::sandbox::{Auth, Fault, Mechanism, Options, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Credentials, Envelope, Error, Mailbox, Security,
 };
+use tokio::net::TcpSocket;
 
 /// How the client's settings differ from those that would work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +80,7 @@ pub(crate) async fn visit(arguments: &[&str], with: &[With]) -> Visit {
         false => sandbox.address().port(),
     };
     let config = config(&sandbox, port, with);
-    let sender: Mailbox = "alice@example.org".parse().expect("an address");
+    let sender: Mailbox = SENDER.parse().expect("an address");
     let situation = Situation::of(&config).with_sender(sender.clone());
     let (error, situation) = match Client::connect(config).await {
         Err(error) => (error, situation),
@@ -200,8 +202,14 @@ fn message(with: &[With]) -> Content {
     Content::check(message, BareNewlines::Reject).expect("it is a message")
 }
 
-/// A port on which nothing listens, as far as one can tell.
+/// A port on which nothing listens, now or later: it stays bound until the tests are over.
 pub(crate) fn closed_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    listener.local_addr().expect("it is bound").port()
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(address).expect("loopback has ports");
+    let port = socket.local_addr().expect("it is bound").port();
+    std::mem::forget(socket);
+    port
 }
+
+const SENDER: &str = "alice@example.org";

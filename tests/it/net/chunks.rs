@@ -14,9 +14,10 @@ use ehlo::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{hello, to};
+use crate::strict::Strict;
 
-async fn sandbox(options: Options) -> Sandbox {
-    let sandbox = Sandbox::start(options.with_tls(TlsMode::None)).await;
+async fn sandbox(options: Options) -> Strict {
+    let sandbox = Strict::start(options.with_tls(TlsMode::None)).await;
     sandbox.expect("a port on loopback is free")
 }
 
@@ -32,7 +33,8 @@ fn session() -> Config {
 }
 
 fn kibibyte() -> Content {
-    let message = format!("Subject: Hello\r\n\r\n{}\r\n", "x".repeat(1004));
+    let line = format!("{}\r\n", "x".repeat(501));
+    let message = format!("Subject: Hello\r\n\r\n{line}{line}");
     let content = Content::check(message, BareNewlines::Reject).unwrap();
     assert_eq!(content.facts().wire_size, 1024);
     content
@@ -211,6 +213,31 @@ async fn text_with_a_nul_is_the_same_whole_and_streamed() {
     let received = sandbox.received();
     assert_eq!(received[0].content, received[1].content);
     assert_eq!(received[0].parameters, received[1].parameters);
+}
+
+#[tokio::test]
+async fn nothing_goes_out_that_a_server_would_only_put_up_with() {
+    let options = Options::default()
+        .with_extension(Extension::SmtpUtf8)
+        .with_fault("reply@body#2=452 4.3.1 full".parse().unwrap());
+    for chunking in [Chunking::Off, Chunking::WhereOffered] {
+        let sandbox = sandbox(options.clone()).await;
+        let client = client(&sandbox, session().with_chunking(chunking)).await;
+        let mut verdicts = Vec::new();
+        for text in [
+            "Subject: 8-bit\r\n\r\n\u{e9}\r\n",
+            "Subject: refused\r\n\r\n",
+            "Subject: \u{e9}\r\n\r\n",
+            "Subject: longer than the others\r\n\r\n",
+        ] {
+            let content = Content::check(text, BareNewlines::Reject).unwrap();
+            let outcome = client.send(to("bob@example.org"), content).await;
+            verdicts.extend(outcome.verdicts().iter().map(short));
+        }
+        let taken = "accepted 250";
+        assert_eq!(verdicts, [taken, "body 452", taken, taken]);
+        // What was wrong with it, if anything was, the sandbox says at its end.
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 //! allow, as the documentation of the crate reckons it.
 
 use ehlo::proto::{Chunking, Config};
-use ehlo::sandbox::{Auth, Mechanism, Options, Sandbox, TlsMode, Transfer};
+use ehlo::sandbox::{Auth, Mechanism, Options, TlsMode, Transfer};
 use ehlo::{Client, Credentials, Security};
 
 use super::server::config;
 use super::{hello, to};
+use crate::strict::Strict;
 
 /// Flights from EHLO to QUIT of one message, with a log-in by PLAIN; both ends count alike.
 async fn flights(mode: TlsMode, security: Security, chunking: Chunking) -> (u64, Transfer) {
@@ -14,7 +15,7 @@ async fn flights(mode: TlsMode, security: Security, chunking: Chunking) -> (u64,
         .with_tls(mode)
         .with_auth(Auth::Required)
         .with_mechanisms([Mechanism::Plain]);
-    let sandbox = Sandbox::start(options).await.unwrap();
+    let sandbox = Strict::start(options).await.unwrap();
     let credentials = Credentials::password("alice", "password").unwrap();
     let config = config(&sandbox, security)
         .with_session(Config::new(security).with_chunking(chunking))

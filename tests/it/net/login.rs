@@ -8,8 +8,9 @@ use ehlo::sandbox::{Auth, ClearAuth, Mechanism, Options, Quirk, Sandbox, TlsMode
 use ehlo::{Category, Client, ClientConfig, Credentials, Error, Reply, Security, Stage};
 
 use super::{hello, to};
+use crate::strict::Strict;
 
-async fn offering(mechanisms: &[Mechanism]) -> Sandbox {
+async fn offering(mechanisms: &[Mechanism]) -> Strict {
     start(options(mechanisms)).await
 }
 
@@ -20,8 +21,8 @@ fn options(mechanisms: &[Mechanism]) -> Options {
         .with_mechanisms(mechanisms.iter().copied())
 }
 
-async fn start(options: Options) -> Sandbox {
-    let sandbox = Sandbox::start(options).await;
+async fn start(options: Options) -> Strict {
+    let sandbox = Strict::start(options).await;
     sandbox.expect("a port on loopback is free")
 }
 

@@ -8,9 +8,10 @@ use ehlo::{
 };
 
 use super::{hello, mailbox};
+use crate::strict::Strict;
 
-async fn connected(options: Options) -> (Sandbox, Client) {
-    let sandbox = Sandbox::start(options.with_tls(TlsMode::None)).await;
+async fn connected(options: Options) -> (Strict, Client) {
+    let sandbox = Strict::start(options.with_tls(TlsMode::None)).await;
     let sandbox = sandbox.expect("a port on loopback is free");
     let client = reconnected(&sandbox).await;
     (sandbox, client)

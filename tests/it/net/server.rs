@@ -9,6 +9,7 @@ use ehlo::{
 use std::time::Duration;
 
 use super::{hello, mailbox, to};
+use crate::strict::Strict;
 
 /// A configuration for this sandbox, which trusts it.
 pub(crate) fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
@@ -21,11 +22,11 @@ pub(crate) fn config(sandbox: &Sandbox, security: Security) -> ClientConfig {
         .with_tls(tls)
 }
 
-pub(crate) async fn sandbox(faults: &[&str], tls: TlsMode) -> Sandbox {
+pub(crate) async fn sandbox(faults: &[&str], tls: TlsMode) -> Strict {
     let options = faults.iter().fold(Options::default(), |options, fault| {
         options.with_fault(fault.parse().expect("a test's fault is one"))
     });
-    let sandbox = Sandbox::start(options.with_tls(tls)).await;
+    let sandbox = Strict::start(options.with_tls(tls)).await;
     sandbox.expect("a port on loopback is free")
 }
 
@@ -94,7 +95,7 @@ async fn without_pipelining_each_command_takes_one_round_trip_and_no_more() {
         .with_tls(TlsMode::None)
         .without_extension(Extension::Pipelining)
         .without_extension(Extension::Chunking);
-    let sandbox = Sandbox::start(options).await.unwrap();
+    let sandbox = Strict::start(options).await.unwrap();
     let client = Client::connect(config(&sandbox, Security::Plaintext))
         .await
         .unwrap();

@@ -7,10 +7,11 @@ use tokio::net::TcpListener;
 
 use super::peer::Peer;
 use super::server::{config, sandbox};
+use crate::strict::Strict;
 
 #[cfg(unix)]
 mod unix {
-    use ehlo::sandbox::{Options, Sandbox};
+    use ehlo::sandbox::Options;
     use tokio::net::UnixListener;
 
     use super::super::{hello, to};
@@ -26,7 +27,7 @@ mod unix {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("socket");
             let options = Options::default().with_tls(mode).with_unix_socket(&path);
-            let sandbox = Sandbox::start(options).await.unwrap();
+            let sandbox = Strict::start(options).await.unwrap();
             let config = config(&sandbox, security).with_unix_socket(&path);
             let client = Client::connect(config).await.unwrap();
             assert_eq!(client.peer_addr(), None);
