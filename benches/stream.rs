@@ -194,7 +194,7 @@ impl Options {
             security: Security::Plaintext,
             ca_file: None,
             mode: Mode::Queued,
-            connections: 2000,
+            connections: 1000,
             messages: 10_000,
             size: 1024,
             recipients: 1,

@@ -27,6 +27,8 @@
 //! - To send mail: `Client`, as above.
 //!   Messages submitted by many tasks to clones of one client share its connection and its round
 //!   trips.
+//! - To send much mail, or now and then over a long time: `Pool`, which opens connections as they are
+//!   needed and uses them again; it also takes a stream of messages.
 //! - To connect with settings that somebody typed into a form: the `settings` module, which says all
 //!   that is wrong with them at once, and the `providers` module, which knows what mail providers want.
 //! - To drive the protocol over sockets of your own: [`proto::Connection`]. The example
@@ -130,6 +132,10 @@
 //!   server's LIMITS say, and sends again to those who were put off, as long as each round was of
 //!   use to somebody. A streamed body is not sent twice: those recipients stay put off. QUIT then
 //!   waits for the verdicts.
+//! - **A pool asks nothing to find out whether a connection is alive.** Its end is seen when it comes;
+//!   what it has kept from being sent goes by another one, once, and what is in doubt does not.
+//!   Messages share a connection before another is opened, since that costs as many round trips as
+//!   some messages do; a connection is shared by equal configurations alone.
 //! - **`<` and `>` are refused in addresses even within quotes**, where the grammar has them: nobody
 //!   uses them, and servers that search for the path's end can be led astray.
 //! - **The strongest mechanism that the credentials allow is used, and no second one with the same

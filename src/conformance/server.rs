@@ -111,6 +111,11 @@ impl Server<'_> {
         let answer = self.answer_to(&Key::Greeting);
         self.give(answer, Key::Greeting).await?;
         loop {
+            let begins = self.ear.mode == Mode::Commands;
+            if begins && self.watch.is_handshake(self.ear.waiting(), &mut self.talk) {
+                self.player.turn(&Turn::Close).await.ok();
+                return Err(End::Server);
+            }
             let Some(heard) = self.ear.next() else {
                 match self.hear(SILENCE).await? {
                     Some(octets) if octets.is_empty() => return Ok(()),

@@ -111,6 +111,16 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Whether a handshake comes where a command is due; then there is no more to be understood.
+    pub(crate) fn is_handshake(&self, octets: &[u8], talk: &mut Conversation) -> bool {
+        let is_one = octets.first() == Some(&TLS_HANDSHAKE);
+        if is_one && self.channel == Channel::Clear {
+            let what = "it shakes hands, though no reply to STARTTLS was 220";
+            blame(talk, "R-3207-2", what);
+        }
+        is_one
+    }
+
     /// The client spoke while a reply was unfinished. Where that was asked for is another rule's matter.
     pub(crate) fn between_lines(&self, talk: &mut Conversation) {
         match self.ahead {
@@ -169,7 +179,6 @@ impl<'a> Watch<'a> {
             Key::Other if self.data_refused && !self.knows_what_it_says() => {
                 self.complain(talk, "R-5321-13", "the message follows a refused DATA:");
             }
-            Key::Other if line.first() == Some(&TLS_HANDSHAKE) => {}
             Key::Other if !self.knows_what_it_says() && !talk.taken.is_empty() => {
                 let why = "the message ended before its end:";
                 self.complain(talk, "R-5321-14", why);
@@ -326,10 +335,6 @@ impl<'a> Watch<'a> {
     }
 
     fn form(&self, key: &Key, line: &[u8], talk: &mut Conversation) {
-        if line.first() == Some(&TLS_HANDSHAKE) {
-            let what = "it shakes hands, though the reply to STARTTLS was not 220";
-            return blame(talk, "R-3207-2", what);
-        }
         let Some(text) = line.strip_suffix(b"\r\n") else {
             return self.complain(talk, "R-5321-1", "a bare LF ends");
         };

@@ -37,8 +37,8 @@ pub(super) struct State {
     /// Unfinished transactions.
     unfinished: usize,
     /// Messages that may take several transactions, until their verdicts are taken, by
-    /// ascending number.
-    rounds: Vec<Rounds>,
+    /// ascending number. Boxed, since they are taken out and put back.
+    rounds: VecDeque<Box<Rounds>>,
     next_rounds: u64,
     /// How many recipients the server was found to take in one transaction.
     found_limit: Option<usize>,
@@ -122,7 +122,7 @@ impl Shared {
                 departure: Departure::Polite,
                 slots: VecDeque::new(),
                 unfinished: 0,
-                rounds: Vec::new(),
+                rounds: VecDeque::new(),
                 next_rounds: 0,
                 found_limit: None,
                 leave: Leave::No,
@@ -260,7 +260,7 @@ impl State {
         let number = self.next_rounds;
         self.next_rounds += 1;
         let rounds = Rounds::begin(self, number, (envelope, content), permits, now)?;
-        self.rounds.push(rounds);
+        self.rounds.push_back(Box::new(rounds));
         Ok(number)
     }
 
@@ -343,7 +343,8 @@ impl State {
 
     /// QUIT waits while a message may need another round, for the engine takes none behind it.
     pub(super) fn leave_if_done(&mut self, now: Instant) {
-        let waits = || self.connection.may_defer() || self.rounds.iter().any(Rounds::has_put_off);
+        let waits =
+            || self.connection.may_defer() || self.rounds.iter().any(|rounds| rounds.has_put_off());
         if self.leave == Leave::Wanted && !waits() {
             self.leave = Leave::Done;
             self.connection.quit(now);
@@ -383,7 +384,9 @@ impl State {
             self.rounds[index].register(cx);
             return Poll::Pending;
         }
-        let rounds = self.rounds.remove(index);
+        let Some(rounds) = self.rounds.remove(index) else {
+            return Poll::Pending;
+        };
         let outcome = rounds.into_outcome();
         Poll::Ready(match self.connection.session() {
             Some(session) => outcome.in_session(session),
@@ -424,7 +427,9 @@ impl State {
         let Ok(index) = self.rounds_position(number) else {
             return;
         };
-        let rounds = self.rounds.remove(index);
+        let Some(rounds) = self.rounds.remove(index) else {
+            return;
+        };
         for id in rounds.unfinished() {
             self.abandon(id, now);
         }
@@ -495,7 +500,9 @@ impl State {
         let Ok(index) = self.rounds_position(number) else {
             return;
         };
-        let mut rounds = self.rounds.remove(index);
+        let Some(mut rounds) = self.rounds.remove(index) else {
+            return;
+        };
         rounds.take(self, id, outcome, now);
         if rounds.is_finished() {
             self.woken.extend(rounds.take_waker());
@@ -582,6 +589,7 @@ impl State {
     pub(super) fn rest(&mut self, messages: usize) {
         self.connection.rest(messages);
         self.slots.shrink_to(messages);
+        self.rounds.shrink_to(messages);
     }
 
     /// Who is to be woken when the lock is free. `spare` is empty, and takes the place.
@@ -590,7 +598,8 @@ impl State {
     }
 
     fn rounds_position(&self, number: u64) -> Result<usize, usize> {
-        self.rounds.binary_search_by_key(&number, Rounds::number)
+        self.rounds
+            .binary_search_by_key(&number, |rounds| rounds.number())
     }
 
     fn position(&self, id: TransactionId) -> Option<usize> {

@@ -183,7 +183,7 @@ pub(crate) fn mailbox(text: &[u8]) -> Result<usize, &'static str> {
     match rest.split_first() {
         Some((b'@', rest)) => domain(rest).map(|()| local.len()),
         Some((b' ' | b'<' | b'>' | b'(' | b'"', _)) => {
-            Err("it is not a bare mailbox: no name, brackets, comments or spaces")
+            Err("it has more than the address itself, such as a name, brackets or spaces")
         }
         Some(_) => Err("the part before the '@' is malformed"),
         None => Err("there is no '@'"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::account::{Account, Server};
 use super::remark::{Field, Problems, Remark, RemarkKind};
 use super::{Settings, advice};
-use crate::net::Trust;
+use crate::net::{Trust, resolve};
 use crate::proto::address::Mailbox;
 use crate::proto::config::PlaintextAuth;
 use crate::proto::labels;
@@ -76,11 +76,8 @@ impl Judge<'_> {
             Ok(mailbox) => return Some(mailbox),
             Err(error) => error,
         };
-        let inner = text
-            .strip_suffix('>')
-            .and_then(|text| text.rsplit_once('<'));
-        let remark = match inner.map(|(_, address)| address.trim()) {
-            Some(address) if address.parse::<Mailbox>().is_ok() => Remark::new(
+        let remark = match address_within(text) {
+            Some(address) => Remark::new(
                 Field::SenderEmail,
                 RemarkKind::Surplus,
                 format!(
@@ -88,7 +85,12 @@ impl Judge<'_> {
                 ),
             )
             .instead(address),
-            Some(_) | None => Remark::new(
+            None if text.contains([',', ';']) => Remark::new(
+                Field::SenderEmail,
+                RemarkKind::Surplus,
+                "Mail comes from one address. Write one alone, such as jo@example.org.",
+            ),
+            None => Remark::new(
                 Field::SenderEmail,
                 RemarkKind::Malformed,
                 format!(
@@ -176,7 +178,7 @@ impl Judge<'_> {
             Ok(port) if port > 0 && is_number => return Some(Some(port)),
             Ok(_) | Err(_) => {}
         }
-        self.say(Remark::new(
+        let remark = Remark::new(
             Field::Port,
             RemarkKind::Malformed,
             format!(
@@ -184,7 +186,11 @@ impl Judge<'_> {
                  TLS, 25 with no encryption.",
                 shown(text)
             ),
-        ));
+        );
+        self.say(match number_within(text) {
+            Some(port) => remark.instead(port.to_string()),
+            None => remark,
+        });
         None
     }
 
@@ -298,11 +304,12 @@ impl Judge<'_> {
             "" | "true" | "yes" | "on" | "1" => Some(true),
             "false" | "no" | "off" | "0" => Some(false),
             _ => {
-                self.say(Remark::new(
+                let remark = Remark::new(
                     Field::ValidateCertificate,
                     RemarkKind::UnknownValue,
                     format!("{} is neither true nor false. Write true.", shown(text)),
-                ));
+                );
+                self.say(remark.instead("true"));
                 None
             }
         }
@@ -334,51 +341,120 @@ fn host(text: &str) -> Result<String, Remark> {
     {
         return Ok(name);
     }
-    Err(surplus(text).unwrap_or_else(|| {
+    // A password may stand before an '@', and with it any sign that ends a host.
+    let place = resolve::shown(text);
+    Err(mended(text, place).unwrap_or_else(|| {
         say(
             RemarkKind::Malformed,
             format!(
                 "{} is no host name. Write the name of the server for outgoing mail, such as \
                  smtp.example.org.",
-                shown(text)
+                shown(place)
             ),
         )
     }))
 }
 
-/// What was pasted besides the host.
-fn surplus(text: &str) -> Option<Remark> {
-    let say = |message: String| Remark::new(Field::Host, RemarkKind::Surplus, message);
-    let behind_scheme = text.split_once("://").map(|(_, rest)| rest);
-    let rest = behind_scheme.unwrap_or(text);
-    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if let Some((_, domain)) = rest.rsplit_once('@') {
-        // What stands before the '@' of a URL may be a password.
-        return is_host_name(domain).then(|| {
-            say(
-                "This has an '@', as an address has. Write the name of the server for outgoing \
-                 mail, such as smtp.example.org."
-                    .to_owned(),
-            )
-        });
-    }
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-        Some(_) | None => (rest, None),
-    };
+/// What was most likely meant, where something was pasted besides the host, or a sign is wrong.
+/// `place` is what may be shown of `text`.
+fn mended(text: &str, place: &str) -> Option<Remark> {
+    let say = |kind, message| Some(Remark::new(Field::Host, kind, message));
+    let (host, port) = host_and_port(place.split('/').next().unwrap_or(place));
     let host = host.trim_matches(['[', ']']);
     if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
-        return None;
+        let corrected = corrected(host).filter(|host| is_host_name(host))?;
+        let message = format!(
+            "{} is no host name. Write {corrected}, if that was meant.",
+            shown(place)
+        );
+        return Some(say(RemarkKind::Malformed, message)?.instead(corrected));
     }
-    let message = match (behind_scheme, port.filter(|port| !port.is_empty())) {
-        (_, Some(port)) => format!(
+    let before = text.rsplit_once('@').map(|(before, _)| before);
+    if before.is_some_and(|name| !name.contains([':', '/'])) {
+        let message = "This is an address, since it has an '@'. Write the name of the server for \
+                       outgoing mail, such as smtp.example.org.";
+        let remark = say(RemarkKind::Surplus, message.to_owned())?;
+        let server = providers::by_domain(host).and_then(|provider| provider.endpoints.first());
+        return Some(match server {
+            Some(endpoint) => remark.instead(endpoint.host.as_str()),
+            None => remark,
+        });
+    }
+    let message = match (port, before) {
+        (_, Some(_)) => format!(
+            "Write the host alone, {host}; user name, password and port have fields of their own."
+        ),
+        (Some(port), None) => format!(
             "Write the host alone, {host}; the port, {}, goes into the field port.",
             shown(port)
         ),
-        (Some(_), None) => format!("Write the host alone, {host}, without a scheme before it."),
+        (None, None) if text.contains("://") => {
+            format!("Write the host alone, {host}, without a scheme before it.")
+        }
         (None, None) => format!("Write the host alone, {host}, with nothing behind it."),
     };
-    Some(say(message).instead(host))
+    Some(say(RemarkKind::Surplus, message)?.instead(host))
+}
+
+/// What stands before a `:` or a space, and the digits behind it.
+fn host_and_port(place: &str) -> (&str, Option<&str>) {
+    let is_port = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    let is_space = |c: char| c.is_whitespace();
+    let split = place
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.contains(':') || host.ends_with(']'))
+        .or_else(|| {
+            place
+                .rsplit_once(is_space)
+                .filter(|(_, port)| is_port(port))
+        });
+    match split {
+        Some((host, port)) => {
+            let port = port.trim();
+            let is_number = !port.is_empty() && is_port(port);
+            (host.trim(), is_number.then_some(port))
+        }
+        None => (place.trim(), None),
+    }
+}
+
+/// With commas, double dots and dots at the ends put right.
+fn corrected(host: &str) -> Option<String> {
+    let labels: Vec<_> = host.split(['.', ',']).map(str::trim).collect();
+    let labels: Vec<_> = labels
+        .into_iter()
+        .filter(|label| !label.is_empty())
+        .collect();
+    (labels.len() > 1).then(|| labels.join("."))
+}
+
+/// The address in what was written around it: a name and brackets, `mailto:`, spaces.
+fn address_within(text: &str) -> Option<String> {
+    let inner = text
+        .strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'))
+        .map_or(text, |(_, address)| address);
+    let scheme = inner.get(..MAILTO.len());
+    let inner = match scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(MAILTO)) {
+        true => &inner[MAILTO.len()..],
+        false => inner,
+    };
+    let address: String = inner.chars().filter(|c| !c.is_whitespace()).collect();
+    address.parse::<Mailbox>().is_ok().then_some(address)
+}
+
+const MAILTO: &str = "mailto:";
+
+/// The port in what was written around it, where there is one number only.
+fn number_within(text: &str) -> Option<u16> {
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty());
+    let number = numbers.next()?.parse().ok().filter(|port| *port > 0);
+    match numbers.next() {
+        Some(_) => None,
+        None => number,
+    }
 }
 
 /// RFC 1123 §2.1, and the underscores that people have all the same.

@@ -47,8 +47,24 @@
 //! | the one certificate to accept | `certificate_sha256` | `EHLO_SMTP_CERTIFICATE_SHA256` | `?certificate_sha256=` |
 //!
 //! Names may be written as `senderEmail`, `sender-email` or `Sender email` too. A value may be text, a
-//! number, a boolean or null; white space around it does not count, but in a password. A name that is
-//! not in the table is an error. For variables the prefix is the caller's choice.
+//! whole number, a boolean or null, and user name and password text only; white space around it does not
+//! count, but in a password. A name that is not in the table is an error. For variables the prefix is
+//! the caller's choice.
+//!
+//! # Where customers type the host
+//!
+//! A host that somebody else chooses may name a machine of your own network. Connect, check and
+//! search with [`AddressPolicy::PublicOnly`](crate::net::AddressPolicy::PublicOnly):
+//!
+//! ```no_run
+//! use ehlo::Client;
+//! use ehlo::net::AddressPolicy;
+//! # async fn example(account: ehlo::settings::Account) -> Result<(), ehlo::Error> {
+//! let config = account.client_config().with_address_policy(AddressPolicy::PublicOnly);
+//! let client = Client::connect(config).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod account;
 mod advice;
@@ -68,6 +84,7 @@ pub use password::Password;
 pub use read::ReadError;
 pub use remark::{Field, Problems, Remark, RemarkKind};
 
+use crate::net::resolve;
 use crate::proto::config::PlaintextAuth;
 use crate::providers::Encryption;
 
@@ -257,7 +274,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("sender_email", &self.sender_email)
             .field("from_name", &self.from_name)
-            .field("host", &self.host)
+            .field("host", &resolve::shown(&self.host))
             .field("port", &self.port)
             .field("encryption", &self.encryption)
             .field("username", &self.username)

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Settings;
 use super::remark::Field;
@@ -12,7 +12,8 @@ impl Settings {
     /// Reads a TOML document: a table of the fields.
     ///
     /// # Errors
-    /// No TOML, a name that is no field, or a value that is no text, number or boolean.
+    /// No TOML, a name that is no field, or a value that is no text, whole number or boolean; user name
+    /// and password are text only. No error shows a value.
     pub fn from_toml(text: &str) -> Result<Self, ReadError> {
         toml::from_str(text).map_err(|error| {
             // Its `Display` shows the line, on which the password may be.
@@ -24,7 +25,8 @@ impl Settings {
     /// Reads a JSON document: an object of the fields.
     ///
     /// # Errors
-    /// No JSON, a name that is no field, or a value that is no text, number, boolean or null.
+    /// No JSON, a name that is no field, or a value that is no text, whole number, boolean or null; user
+    /// name and password are text only. No error shows a value.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         serde_json::from_str(text).map_err(|error| {
             let whole = error.to_string();
@@ -173,67 +175,126 @@ impl<'de> Visitor<'de> for Table {
                 return Err(A::Error::custom(format!("{field} is given twice")));
             }
             seen.push(field);
-            let Text(text) = map
-                .next_value()
+            let text = map
+                .next_value_seed(Value(field))
                 .map_err(|error| A::Error::custom(format!("{field}: {error}")))?;
             settings.set(field, text);
         }
         Ok(settings)
     }
 
-    // The default error would show it.
+    // The default errors would show it, and it may be the password alone.
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Settings, E> {
         Err(E::custom("this is a text, and no table of settings"))
     }
-}
 
-/// A value as text, whatever it was.
-struct Text(String);
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Settings, E> {
+        Err(E::custom("this is a boolean, and no table of settings"))
+    }
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyText)
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Settings, E> {
+        Err(number_alone())
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Settings, E> {
+        Err(number_alone())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Settings, E> {
+        Err(number_alone())
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Settings, E> {
+        Err(number_alone())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Settings, E> {
+        Err(number_alone())
     }
 }
 
-struct AnyText;
+fn number_alone<E: serde::de::Error>() -> E {
+    E::custom("this is a number, and no table of settings")
+}
 
-impl<'de> Visitor<'de> for AnyText {
-    type Value = Text;
+/// The value of a field, as text.
+///
+/// A number is not kept as it was written: `0x1F`, `1.50` and 23 digits come out as others. So it will
+/// do for a port, and user name and password are text. No error shows a value.
+#[derive(Clone, Copy)]
+struct Value(Field);
+
+impl Value {
+    fn plain<E: serde::de::Error>(self, value: impl fmt::Display) -> Result<String, E> {
+        match self.0 {
+            Field::Username | Field::Password => Err(in_quotes()),
+            Field::SenderEmail
+            | Field::FromName
+            | Field::Host
+            | Field::Port
+            | Field::Encryption
+            | Field::ValidateCertificate
+            | Field::CertificateSha256 => Ok(value.to_string()),
+        }
+    }
+}
+
+fn in_quotes<E: serde::de::Error>() -> E {
+    E::custom("this is no text: put it in quotes")
+}
+
+impl<'de> DeserializeSeed<'de> for Value {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value {
+    type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a number or a boolean")
+        f.write_str("text, a whole number or a boolean")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-        Ok(Text(value.to_string()))
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<String, E> {
+        self.plain(value)
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<String, E> {
+        self.plain(number)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<String, E> {
+        Err(in_quotes())
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<String, E> {
+        self.plain(number)
     }
 
-    fn visit_unit<E>(self) -> Result<Text, E> {
-        Ok(Text(String::new()))
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<String, E> {
+        Err(in_quotes())
     }
 
-    fn visit_none<E>(self) -> Result<Text, E> {
-        Ok(Text(String::new()))
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<String, E> {
+        Err(in_quotes())
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Text, D::Error> {
-        Text::deserialize(value)
+    fn visit_unit<E>(self) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_none<E>(self) -> Result<String, E> {
+        Ok(String::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<String, D::Error> {
+        self.deserialize(value)
     }
 }

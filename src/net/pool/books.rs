@@ -348,20 +348,24 @@ impl Books {
         let mut todo = Todo::default();
         let mut state = self.lock();
         let result = change(&mut state, &mut todo);
-        let runtime = match todo.open.is_empty() {
-            true => None,
-            false => state.runtime(),
-        };
         let quiet = state.is_quiet();
-        drop(state);
-        for place in todo.open.drain(..) {
-            match &runtime {
-                Some(runtime) => drop(runtime.spawn(keeper::keep(place))),
-                // Without a runtime there is nothing to connect with: its place is given up.
-                None => drop(place),
+        if todo.is_empty() {
+            drop(state);
+        } else {
+            let runtime = match todo.open.is_empty() {
+                true => None,
+                false => state.runtime(),
+            };
+            drop(state);
+            for place in todo.open.drain(..) {
+                match &runtime {
+                    Some(runtime) => drop(runtime.spawn(keeper::keep(place))),
+                    // Without a runtime there is nothing to connect with: its place is given up.
+                    None => drop(place),
+                }
             }
+            todo.run();
         }
-        todo.run();
         if quiet {
             self.quiet.notify_waiters();
         }
@@ -435,7 +439,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.books.change(|state, _| state.messages -= 1);
+        let mut state = self.books.lock();
+        state.messages -= 1;
+        if state.is_quiet() {
+            drop(state);
+            self.books.quiet.notify_waiters();
+        }
     }
 }
 

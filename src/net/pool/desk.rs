@@ -203,6 +203,10 @@ pub(super) enum Growth {
 }
 
 impl Todo {
+    pub(super) fn is_empty(&self) -> bool {
+        self.board.is_empty() && self.fail.is_empty() && self.open.is_empty()
+    }
+
     pub(super) fn run(self) {
         // Whoever has given up waiting drops what comes, which may come back to the books.
         for (reply, passage) in self.board {

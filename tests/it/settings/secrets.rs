@@ -43,8 +43,6 @@ fn no_problem_and_no_error_shows_it() {
         let settings = with(good(), Field::Password, &password);
         assert_hidden(problems(&settings).to_string());
     }
-    let host = format!("smtp://jo:{SECRET}@mail.example.org");
-    assert_hidden(problems(&with(good(), Field::Host, &host)).to_string());
     for document in [
         format!("password = \"{SECRET}"),
         format!("password = {SECRET}"),
@@ -70,4 +68,54 @@ fn no_problem_and_no_error_shows_it() {
             .unwrap_err()
             .to_string(),
     );
+}
+
+#[test]
+fn a_url_in_place_of_the_host_shows_no_password_however_malformed_it_is() {
+    for host in [
+        format!("smtp://jo:{SECRET}@mail.example.org"),
+        format!("smtp://jo:{SECRET}@mail..example.org"),
+        format!("smtp://jo:{SECRET}@mail.example.org,"),
+        format!("smtp://jo:a/{SECRET}@mail.example.org"),
+        format!("smtp://jo:a?{SECRET}#@mail.example.org:x"),
+        format!("smtp://jo:a@{SECRET}@-"),
+        format!("jo:{SECRET}@smtp example.org"),
+        format!("jo:{SECRET}@"),
+    ] {
+        let settings = with(good(), Field::Host, &host);
+        let problems = problems(&settings);
+        assert_hidden(format!("{settings:?} {problems} {problems:?}"));
+        assert_hidden(serde_json::to_string(&problems).unwrap());
+    }
+}
+
+#[test]
+fn a_password_that_is_a_number_is_in_no_error() {
+    let number = "12345678901234567890123";
+    for value in [
+        "1234567890",
+        number,
+        "1234567890.5",
+        "-1234567890",
+        "1234567890e300",
+    ] {
+        for document in [
+            format!("password = {value}\n"),
+            format!("username = {value}\n"),
+            format!("certificate_sha256 = [{value}]\n"),
+            format!("{value}\n"),
+        ] {
+            let error = Settings::from_toml(&document).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("12345"), "{error}");
+        }
+        for document in [
+            format!("{{\"password\": {value}}}"),
+            format!("{{\"username\": {value}}}"),
+            format!("{{\"host\": [{value}]}}"),
+            value.to_owned(),
+        ] {
+            let error = Settings::from_json(&document).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("12345"), "{error}");
+        }
+    }
 }

@@ -135,6 +135,34 @@ fn fields_may_be_named_and_valued_as_forms_do() {
 }
 
 #[test]
+fn what_a_number_would_alter_is_to_be_put_in_quotes() {
+    for value in ["12345678901234567890123", "1.50", "1e3", "12", "true"] {
+        for field in ["username", "password"] {
+            let json = Settings::from_json(&format!("{{\"{field}\": {value}}}")).unwrap_err();
+            assert_eq!(
+                json.to_string(),
+                format!("line 1: {field}: this is no text: put it in quotes")
+            );
+        }
+    }
+    for value in [
+        "12345678901234567890123",
+        "0x1F",
+        "1_000",
+        "+12",
+        "1.50",
+        "false",
+    ] {
+        let error = Settings::from_toml(&format!("password = {value}")).unwrap_err();
+        assert!(error.to_string().contains("put it in quotes"), "{error}");
+        let quoted = Settings::from_toml(&format!("password = '{value}'")).unwrap();
+        assert_eq!(quoted.password.expose(), value);
+    }
+    let long = Settings::from_toml("from_name = 12345678901234567890123").unwrap_err();
+    assert!(long.to_string().contains("put it in quotes"), "{long}");
+}
+
+#[test]
 fn a_document_that_cannot_be_read_says_where_and_why() {
     for (text, line, words) in [
         ("host = ", Some(1), ""),

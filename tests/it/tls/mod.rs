@@ -1,16 +1,16 @@
 //! TLS in the driver: whom it trusts, what it says of a session, and what follows a failure.
 
 mod failures;
-mod server;
+pub(crate) mod server;
 mod sessions;
 
 use ehlo::net::{TlsOptions, Trust};
 use ehlo::{ClientConfig, Security};
 
-const HOST: &str = "mx.example.org";
+pub(crate) const HOST: &str = "mx.example.org";
 
 /// A configuration that trusts this authority.
-fn trusting(security: Security, authority_pem: &str) -> ClientConfig {
+pub(crate) fn trusting(security: Security, authority_pem: &str) -> ClientConfig {
     let tls = TlsOptions::default()
         .with_trust(Trust::Webpki)
         .with_ca_pem(authority_pem.as_bytes())

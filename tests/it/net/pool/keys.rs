@@ -11,9 +11,14 @@ use ehlo::proto::{Config, Login, MechanismName, PlaintextAuth, Timeouts};
 use ehlo::sandbox::{Mechanism, Options, Sandbox, TlsMode};
 use ehlo::{ClientConfig, Credentials, Pool, Reply, Security};
 
+use super::super::peer::Peer;
 use super::super::server::{config, sandbox};
+use tokio::net::TcpListener;
+
 use super::super::{hello, to};
 use super::single;
+use crate::tls::server::{Identity, Manner};
+use crate::tls::{HOST, trusting};
 
 #[tokio::test]
 async fn messages_one_after_another_take_one_connection_and_no_round_trip_more() {
@@ -182,6 +187,46 @@ async fn an_equal_configuration_made_anew_is_the_same() {
         );
     }
     assert_eq!(pool.stats().opened, 1);
+}
+
+#[tokio::test]
+async fn a_pools_next_connection_resumes_the_tls_session_of_the_last() {
+    let identity = Identity::new(Manner::Ordinary);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = trusting(Security::Implicit, &identity.authority_pem)
+        .with_port(listener.local_addr().unwrap().port())
+        .with_certificate_name(HOST);
+    config.host = "127.0.0.1".into();
+    let pool = Pool::with_options(config, single().with_idle_timeout(Duration::ZERO));
+    let serve = async {
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut peer = Peer::new(identity.acceptor.accept(stream).await.unwrap());
+            peer.greet(&[]).await;
+            peer.envelope().await;
+            peer.message().await;
+            peer.say(&["250 ok"]).await;
+            peer.part().await;
+            let stream = peer.into_inner();
+            kinds.push(format!("{:?}", stream.get_ref().1.handshake_kind()));
+        }
+        kinds
+    };
+    let send = async {
+        for _ in 0..2 {
+            assert!(
+                pool.send(to("bob@example.org"), hello())
+                    .await
+                    .is_accepted()
+            );
+            while pool.stats().connections > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let (kinds, ()) = tokio::join!(serve, send);
+    assert_eq!(kinds, ["Some(Full)", "Some(Resumed)"]);
 }
 
 #[tokio::test]

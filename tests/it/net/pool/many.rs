@@ -167,14 +167,14 @@ async fn nothing_is_asked_for_while_nobody_takes_outcomes() {
 async fn the_end_of_a_connection_costs_a_stream_no_message() {
     let faults = [
         "close@mail#20",
-        "reset@rcpt#50",
+        "close@rcpt#50",
         "shutdown@mail#90",
         "close@data#150",
     ];
     let (sandbox, config) = server(Options::default().with_message_limit(40), &faults).await;
     let pool = Pool::with_options(
         config,
-        PoolOptions::default().with_connections_per_server(2),
+        PoolOptions::default().with_connections_per_server(1),
     );
     let outcomes = collect(&pool, Messages::new(200)).await;
     let all: String = outcomes.values().map(letters).collect();
