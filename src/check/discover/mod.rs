@@ -33,7 +33,7 @@ use crate::error::{Category, Error, Party, Stage};
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::config::Security;
-use crate::providers::{self, Encryption, Provider};
+use crate::providers::{self, Encryption};
 
 pub use candidate::{Candidate, Origin, Recognised};
 pub use discovery::{Discovery, Found};
@@ -116,7 +116,8 @@ impl Discover {
     /// What the provider's data and the DNS say.
     async fn known(&self, discovery: &mut Discovery, until: Instant) -> Vec<Candidate> {
         if let Some(provider) = providers::by_domain(&self.domain) {
-            return recognised(provider, Recognised::Domain, discovery);
+            discovery.recognise(provider);
+            return of_provider(provider, provider.endpoints.clone(), Recognised::Domain);
         }
         let name = |encryption| format!("{}.{}", label(encryption), self.domain);
         let submissions = self.records.services(name(Encryption::Tls));
@@ -144,8 +145,10 @@ impl Discover {
             }
         }
         let mut known = Vec::new();
-        if let Some(provider) = exchanges.iter().find_map(|host| providers::by_mx(host)) {
-            known = recognised(provider, Recognised::Mx, discovery);
+        let by_mx = |host: &String| Some((providers::by_mx(host)?, host.clone()));
+        if let Some((provider, host)) = exchanges.iter().find_map(by_mx) {
+            discovery.recognise(provider);
+            known = of_provider(provider, provider.endpoints_by_mx(&host), Recognised::Mx);
         }
         known.extend(of_services(&self.domain, submissions, submission));
         known
@@ -200,15 +203,6 @@ impl fmt::Debug for Discover {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
-}
-
-fn recognised(
-    provider: &'static Provider,
-    by: Recognised,
-    discovery: &mut Discovery,
-) -> Vec<Candidate> {
-    discovery.recognise(provider);
-    of_provider(provider, by)
 }
 
 impl Candidate {
