@@ -91,6 +91,8 @@ impl Report {
         if let Some(sender) = sender {
             situation = situation.with_sender(sender);
         }
+        let mut warnings = meaning::warnings(config, session, tls.as_ref());
+        warnings.extend(ending.warnings);
         let diagnose = |error: &Error| diagnosed(error, &situation, settings.as_ref());
         let refused = ending.error.as_ref().and_then(refused);
         let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_ref());
@@ -102,7 +104,7 @@ impl Report {
             error: ending.error.as_ref().map(Problem::of),
             diagnosis: ending.error.as_ref().map(diagnose),
             settings,
-            warnings: meaning::warnings(config, session, tls.as_ref()),
+            warnings,
             certificate: certificate.map_or_else(Vec::new, meaning::certificate),
             offers: session.map_or_else(Vec::new, meaning::offers),
             provider: providers::by_host(&config.host).map_or_else(Vec::new, meaning::provider),

@@ -96,3 +96,15 @@ async fn a_server_without_starttls_is_not_spoken_to_in_clear() {
         "{report:?}"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_is_not_asked_whether_it_speaks_in_clear() {
+    for trouble in ["tls=old", "tls=client-certificate", "stall@greeting"] {
+        let sandbox = sandbox(fault(trouble).with_tls(TlsMode::Implicit)).await;
+        let check = Check::new(config(&sandbox, Security::Implicit))
+            .with_deadline(Duration::from_millis(2500));
+        let report = report(check).await;
+        assert!(!report.ok && report.settings.is_none(), "{report:?}");
+        assert_eq!(sandbox.counters().connections, 1, "{trouble}");
+    }
+}
