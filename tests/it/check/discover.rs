@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ehlo::check::discover::{Discover, Discovery, Origin, Records, RecordsFuture, Service};
-use ehlo::net::AddressPolicy;
+use ehlo::net::{AddressPolicy, TlsOptions};
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, Sandbox};
 use ehlo::{ClientConfig, Security};
@@ -131,6 +131,24 @@ async fn a_host_outside_the_domain_is_named_as_such_and_gets_no_credentials() {
     );
     assert!(found.server.unwrap().auth.is_none());
     assert!(tls.counters().commands <= 2, "{:?}", tls.counters());
+}
+
+#[tokio::test]
+async fn a_host_that_the_dns_names_does_not_see_the_clients_certificate() {
+    let fault = "tls=client-certificate".parse().unwrap();
+    let tls = sandbox(implicit().with_fault(fault)).await;
+    let own = tls.client_certificate("alice").unwrap();
+    let options = TlsOptions::default()
+        .with_ca_pem(tls.certificate_pem().as_bytes())
+        .unwrap()
+        .with_client_certificate(own.certificate_pem().as_bytes(), own.key_pem().as_bytes())
+        .unwrap();
+    let config = ClientConfig::new("localhost", Security::Implicit).with_tls(options);
+    let zone = Zone::default().with(TLS, &[(0, port(&tls), "localhost.")]);
+    let found = discover(zone, config).await;
+    // It works only for whoever has shown it.
+    assert!(!found.ok, "{found}");
+    assert_eq!(found.error.unwrap().category, "tls");
 }
 
 #[tokio::test]
