@@ -3,7 +3,9 @@
 //! In this order: what is known of the provider, by the domain or by who takes its mail; the domain's
 //! SRV records (RFC 6186, RFC 8314); and the names and ports that are often taken. Whatever is found
 //! is tried as far as EHLO, with its certificate checked; the first that works is the answer. No
-//! credentials are sent: a person should see the host's name first.
+//! credentials are sent, and no certificate of the client's is shown: a person should see the host's
+//! name first. Where customers choose the domain, [`Discover::with_address_policy`] keeps them out of
+//! your own network.
 //!
 //! ```no_run
 //! use ehlo::check::discover::Discover;
@@ -30,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Category, Error, Party, Stage};
+use crate::net::AddressPolicy;
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::config::Security;
@@ -79,6 +82,15 @@ impl Discover {
     #[must_use]
     pub fn with_config(mut self, config: ClientConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// With a policy for the addresses that may be connected to. Anybody who writes a domain's DNS
+    /// records can name a machine of your own network: where somebody else chooses the domain,
+    /// [`AddressPolicy::PublicOnly`] is right. Default: that of the configuration, or any.
+    #[must_use]
+    pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
+        self.config.address_policy = policy;
         self
     }
 
