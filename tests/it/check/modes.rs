@@ -6,6 +6,7 @@ use std::time::Duration;
 use ehlo::check::Check;
 use ehlo::diagnosis::Kind;
 use ehlo::net::AddressPolicy;
+use ehlo::proto::Protocol;
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, TlsMode};
 use ehlo::settings::Settings;
@@ -122,4 +123,26 @@ async fn the_policy_for_addresses_holds_for_an_account() {
     let report = report(check).await;
     assert!(!report.ok, "{report}");
     assert_eq!(sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn a_server_for_lmtp_is_told_from_one_that_minds_a_name() {
+    let sandbox = sandbox(Options::default().with_protocol(Protocol::Lmtp)).await;
+    let report = report(Check::new(config(&sandbox, Security::StartTls))).await;
+    let diagnosis = report.diagnosis.expect("it is no server for SMTP");
+    assert_eq!(diagnosis.kind, Kind::NotSmtp, "{diagnosis}");
+    assert!(diagnosis.observed.contains("LMTP"), "{diagnosis}");
+}
+
+#[tokio::test]
+async fn what_was_seen_to_answer_is_said_once_and_not_as_options() {
+    let sandbox = sandbox(implicit()).await;
+    let config = config(&sandbox, Security::StartTls);
+    let report = report(Check::new(config).with_deadline(DEADLINE)).await;
+    let port = sandbox.address().port();
+    let settings = format!("host 127.0.0.1, port {port}, encryption TLS");
+    let text = report.to_string();
+    assert_eq!(text.matches(&settings).count(), 1, "{text}");
+    assert!(text.contains("nobody was logged in"), "{text}");
+    assert!(!text.contains("--"), "{text}");
 }
