@@ -236,13 +236,9 @@ impl fmt::Display for Found {
             encryption,
         } = &self.endpoint;
         writeln!(f, "Settings that work, from {}:", self.origin)?;
-        write!(
-            f,
-            "  --host {host} --port {port} --encryption {}",
-            encryption.as_str()
-        )?;
+        write!(f, "  host {host}, port {port}, encryption {encryption}")?;
         match &self.username {
-            Some(username) => writeln!(f, " --username {username}")?,
+            Some(username) => writeln!(f, ", user name {username}")?,
             None => writeln!(f)?,
         }
         writeln!(
