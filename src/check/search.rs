@@ -246,8 +246,9 @@ async fn attempt(endpoint: Endpoint, config: ClientConfig) -> Option<Working> {
     })
 }
 
-/// What only shows whether an endpoint works: as far as EHLO, with nobody to log in and no mail; by
-/// the way, the trust and the policy for addresses of this configuration.
+/// What only shows whether an endpoint works: as far as EHLO, with nobody to log in, no certificate of
+/// the client's, which tells who it is, and no mail; by the way, the trust and the policy for addresses
+/// of this configuration.
 pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration) -> ClientConfig {
     let mut config = config.clone().with_port(endpoint.port);
     // A name that was to be in the certificate of one host is not for another.
@@ -261,6 +262,7 @@ pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration
     config.connect_timeout = config.connect_timeout.min(longest);
     config.credentials = None;
     config.watcher = None;
+    config.tls = config.tls.without_client_certificate();
     config
 }
 

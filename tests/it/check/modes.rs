@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use ehlo::check::Check;
 use ehlo::diagnosis::Kind;
+use ehlo::net::AddressPolicy;
 use ehlo::proto::Protocol;
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, TlsMode};
+use ehlo::settings::Settings;
 use ehlo::{ClientConfig, Security};
 
 use super::{config, fault, found, implicit, logged_in, report, sandbox};
@@ -108,6 +110,19 @@ async fn a_server_that_speaks_tls_is_not_asked_whether_it_speaks_in_clear() {
         assert!(!report.ok && report.settings.is_none(), "{report:?}");
         assert_eq!(sandbox.counters().connections, 1, "{trouble}");
     }
+}
+
+#[tokio::test]
+async fn the_policy_for_addresses_holds_for_an_account() {
+    let sandbox = sandbox(Options::default()).await;
+    let account = Settings::new("jo@example.org", "127.0.0.1")
+        .with_port(sandbox.address().port())
+        .account()
+        .unwrap();
+    let check = Check::of(&account).with_address_policy(AddressPolicy::PublicOnly);
+    let report = report(check).await;
+    assert!(!report.ok, "{report}");
+    assert_eq!(sandbox.counters().connections, 0);
 }
 
 #[tokio::test]
