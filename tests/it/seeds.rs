@@ -65,6 +65,8 @@ fn addresses_stay_in_their_place() {
             addresses.extend(path.map(str::to_owned));
         }
     }
+    // Parameters that the engine knows: each belongs to one command.
+    addresses.extend(["NOTIFY=NEVER", "RET=HDRS", "HOLDFOR=0", "REQUIRETLS"].map(str::to_owned));
     let numbered = addresses.into_iter().enumerate();
     let seeds: Vec<_> = numbered
         .map(|(number, address)| (number.to_string(), address.into_bytes()))
