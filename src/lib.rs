@@ -31,6 +31,8 @@
 //!   needed and uses them again; it also takes a stream of messages.
 //! - To connect with settings that somebody typed into a form: the `settings` module, which says all
 //!   that is wrong with them at once, and the `providers` module, which knows what mail providers want.
+//! - To try such settings, or to find some: the `check` module. Where customers choose the host, set a
+//!   policy for addresses, so that they reach no machine of your own network.
 //! - To drive the protocol over sockets of your own: [`proto::Connection`]. The example
 //!   `blocking.rs` does so without a runtime.
 //! - To test code that sends mail: the `sandbox` module, a server that can be told to misbehave.
@@ -166,9 +168,9 @@
 //!
 //! `tokio` (the driver), `tls` (STARTTLS and implicit TLS by rustls), `aws-lc-rs` (its crypto
 //! provider) and `idna` (domains beyond ASCII as A-labels) are on by default; `ring` is the other
-//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say, and `diagnosis` adds
-//! `providers`, `settings`, `diagnosis` and `check`. Without any, the engine alone is built, with
-//! neither tokio nor rustls.
+//! provider; `sandbox`, `message`, `tracing` and `cli` add what their names say, `diagnosis` adds
+//! `providers`, `settings`, `diagnosis` and `check`, and `discover` the search for settings. Without
+//! any, the engine alone is built, with neither tokio nor rustls.
 
 #[cfg(feature = "diagnosis")]
 pub mod check;
@@ -212,6 +214,6 @@ pub use proto::transaction::{
 };
 
 /// The README's examples are compiled as this one's are.
-#[cfg(all(doctest, feature = "tls"))]
+#[cfg(all(doctest, feature = "diagnosis"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

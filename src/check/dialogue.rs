@@ -42,6 +42,10 @@ pub(super) struct Ending {
     pub(super) session: Option<Session>,
     /// The test mail, if it was accepted.
     pub(super) delivered: Option<Delivered>,
+    /// What works all the same.
+    pub(super) warnings: Vec<String>,
+    /// When it was over.
+    pub(super) at: Instant,
 }
 
 /// A test mail that was accepted.
@@ -57,8 +61,17 @@ impl Ending {
     pub(super) fn failed(error: Error) -> Self {
         Self {
             error: Some(error),
+            ..Self::good()
+        }
+    }
+
+    fn good() -> Self {
+        Self {
+            error: None,
             session: None,
             delivered: None,
+            warnings: Vec::new(),
+            at: Instant::now(),
         }
     }
 }
@@ -72,11 +85,14 @@ impl Dialogue {
             .connect_timeout
             .min(check.deadline - check.deadline / 20);
         let watcher: Arc<Recorder> = Arc::clone(&recorder);
-        let config = check
+        let mut config = check
             .config
             .clone()
             .with_connect_timeout(connect_timeout)
             .with_watcher(watcher);
+        // Nothing depends on its answer, and what is known need not wait for it.
+        let timeouts = &mut config.session.timeouts;
+        timeouts.quit = timeouts.quit.min(GOOD_BYE);
         Self {
             config,
             sender,
@@ -90,12 +106,9 @@ impl Dialogue {
 
     /// Goes through all steps, as far as they go.
     pub(super) async fn run(self, observer: Watching) -> Ending {
-        let mut ending = Ending {
-            error: None,
-            session: None,
-            delivered: None,
-        };
+        let mut ending = Ending::good();
         ending.error = self.go(&mut ending, observer).await.err();
+        ending.at = Instant::now();
         ending
     }
 
@@ -104,7 +117,15 @@ impl Dialogue {
         let result = self.transact(&client, ending).await;
         ending.session = Some(client.session());
         result?;
-        self.part(client).await
+        match self.part(client).await {
+            Err(error) if lacks_rset(&error) => {
+                if ending.warnings.is_empty() {
+                    ending.warnings.push(WITHOUT_RSET.to_owned());
+                }
+                Ok(())
+            }
+            parted => parted,
+        }
     }
 
     async fn connect(
@@ -123,10 +144,7 @@ impl Dialogue {
                 // Only the engine knows which step it waits for.
                 connecting.abort();
                 let ended = (&mut connecting).await;
-                ended.map_err(|error| {
-                    self.out_of_time(error.stage())
-                        .with_progress(error.progress().clone())
-                })
+                ended.map_err(|error| self.at_deadline(error))
             }
         };
         *session = connecting.session();
@@ -151,9 +169,29 @@ impl Dialogue {
         };
         self.recorder.done(Stage::Mail, detail, now());
         if let Some(to) = &self.send_to {
-            ending.delivered = Some(self.send(client, to.clone()).await?);
+            ending.delivered = Some(match self.send(client, to.clone()).await {
+                Err(error) if lacks_rset(&error) => {
+                    ending.warnings.push(WITHOUT_RSET.to_owned());
+                    self.send_anew(to.clone()).await?
+                }
+                sent => sent?,
+            });
         }
         Ok(())
+    }
+
+    /// Sends over a connection of its own, in whose way there is no sender to be taken back.
+    async fn send_anew(&self, to: Mailbox) -> Result<Delivered, Error> {
+        let mut config = self.config.clone();
+        config.watcher = None;
+        let connecting = Client::connect(config);
+        let Ok(connected) = timeout_at(self.until, connecting).await else {
+            return Err(self.out_of_time(Stage::Rcpt));
+        };
+        let client = connected?;
+        let delivered = self.send(&client, to).await?;
+        self.part(client).await?;
+        Ok(delivered)
     }
 
     async fn send(&self, client: &Client, to: Mailbox) -> Result<Delivered, Error> {
@@ -201,9 +239,7 @@ impl Dialogue {
                 let ended = closing.await;
                 ended.map_err(|error| match error.stage() {
                     Stage::Quit => error,
-                    stage => self
-                        .out_of_time(stage)
-                        .with_progress(error.progress().clone()),
+                    _ => self.at_deadline(error),
                 })
             }
         };
@@ -225,13 +261,39 @@ impl Dialogue {
             return Ok(outcome);
         }
         client.abort();
-        let ended = outcome.await.error();
-        let stage = ended.as_ref().map_or(stage, Error::stage);
-        let error = self.out_of_time(stage);
-        Err(match ended {
-            Some(ended) => error.with_progress(ended.progress().clone()),
-            None => error,
-        })
+        let outcome = outcome.await;
+        let Some(error) = outcome.error() else {
+            return Ok(outcome);
+        };
+        if !is_of_abort(&error) {
+            return Err(error);
+        }
+        // Of a message that was sent to its end, the error is at its reply, whatever was waited for.
+        let closed = client.clone().close().await.err();
+        let found = self.at_deadline(closed.unwrap_or_else(|| error.clone().at(stage)));
+        match error.evidence() {
+            Some(Evidence::ReplyLost) if found.stage() == Stage::Body => Err(found
+                .with_hint(
+                    "The server may have the test mail: look for it before you send another.",
+                )
+                .with_evidence(Evidence::ReplyLost)),
+            Some(_) | None => Err(found),
+        }
+    }
+
+    /// What was known when the time was over and the connection was ended, or else at which step that
+    /// was.
+    fn at_deadline(&self, error: Error) -> Error {
+        if !is_of_abort(&error) {
+            return error;
+        }
+        let stage = match error.stage() {
+            // It came to its end, though nothing was said behind it.
+            Stage::Handshake if self.recorder.tls().is_some() => self.recorder.waiting_for(),
+            stage => stage,
+        };
+        self.out_of_time(stage)
+            .with_progress(error.progress().clone())
     }
 
     fn out_of_time(&self, stage: Stage) -> Error {
@@ -257,6 +319,19 @@ impl Dialogue {
         }
         error
     }
+}
+
+/// Whether an error may be that of the abort itself: a connection that was lost before needs none.
+fn is_of_abort(error: &Error) -> bool {
+    matches!(error.category(), Category::ConnectionLost | Category::Tls)
+}
+
+/// Whether a sender was accepted who then could not be taken back.
+fn lacks_rset(error: &Error) -> bool {
+    let refused = |reply: &Reply| matches!(reply.code().number(), 500 | 502);
+    error.stage() == Stage::Mail
+        && error.category() == Category::Protocol
+        && error.reply().is_some_and(refused)
 }
 
 /// The reply that accepted somebody.
@@ -343,6 +418,12 @@ fn hint(stage: Stage) -> &'static str {
         | Stage::Quit => "Try again later, or allow more time; the server may be overloaded.",
     }
 }
+
+/// What the check waits for QUIT's answer, at most.
+const GOOD_BYE: Duration = Duration::from_secs(2);
+
+const WITHOUT_RSET: &str = "The server does not know RSET, which every mail server should: a message that is given up ends \
+     the connection.";
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()

@@ -42,6 +42,7 @@ pub(crate) mod step;
 use std::fmt;
 use std::time::Duration;
 
+use crate::net::AddressPolicy;
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::config::Login;
@@ -55,7 +56,8 @@ pub use search::Working;
 pub use server::{Server, Shown, Tls};
 pub use step::Step;
 
-/// Starts a check of this account. [`Check`] has what else can be asked for.
+/// Starts a check of this account. [`Check`] has what else can be asked for: where customers type the
+/// host, [`Check::with_address_policy`] keeps them out of your own network.
 ///
 /// ```no_run
 /// use ehlo::check::check;
@@ -134,6 +136,26 @@ impl Check {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// With a policy for the addresses that may be connected to, here and in the search for other
+    /// settings. A host that somebody else chooses may name a machine of your own network:
+    /// [`AddressPolicy::PublicOnly`] is for that. Default: that of the configuration, and any for an
+    /// account.
+    ///
+    /// ```no_run
+    /// use ehlo::check::Check;
+    /// use ehlo::net::AddressPolicy;
+    ///
+    /// # async fn example(account: ehlo::settings::Account) {
+    /// let check = Check::of(&account).with_address_policy(AddressPolicy::PublicOnly);
+    /// let report = check.start().report().await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
+        self.config.address_policy = policy;
         self
     }
 

@@ -21,6 +21,10 @@ use crate::providers;
 
 /// What a check has found. It serialises as the document of `ehlo check --json`; `Display` is what a
 /// person reads below the steps.
+///
+/// A product that shows single parts shows [`Self::diagnosis`] where a check failed: it is for people
+/// who have never read an RFC. [`Self::error`] is the same failure in a mail engineer's words, for a
+/// log.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -30,9 +34,10 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// The server, as far as it is known.
     pub server: Server,
-    /// Why the check ended early.
+    /// Why the check ended early, in technical terms; its hint knows less than the diagnosis.
     pub error: Option<Problem>,
-    /// What the error most likely means, and what to change.
+    /// What the error most likely means, and what to change: what people should be shown. There is one
+    /// wherever there is an error, unless the check did not begin.
     pub diagnosis: Option<Diagnosis>,
     /// Other settings for this host that were seen to work, where these did not.
     pub settings: Option<Working>,
@@ -63,7 +68,7 @@ pub struct Problem {
     pub stage: &'static str,
     /// What happened.
     pub message: String,
-    /// What to do next.
+    /// What to do next. Where there is a [`Report::diagnosis`], its advice is the better one.
     pub hint: String,
 }
 
@@ -91,6 +96,8 @@ impl Report {
         if let Some(sender) = sender {
             situation = situation.with_sender(sender);
         }
+        let mut warnings = meaning::warnings(config, session, tls.as_ref());
+        warnings.extend(ending.warnings);
         let diagnose = |error: &Error| diagnosed(error, &situation, settings.as_ref());
         let refused = ending.error.as_ref().and_then(refused);
         let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_ref());
@@ -102,7 +109,7 @@ impl Report {
             error: ending.error.as_ref().map(Problem::of),
             diagnosis: ending.error.as_ref().map(diagnose),
             settings,
-            warnings: meaning::warnings(config, session, tls.as_ref()),
+            warnings,
             certificate: certificate.map_or_else(Vec::new, meaning::certificate),
             offers: session.map_or_else(Vec::new, meaning::offers),
             provider: providers::by_host(&config.host).map_or_else(Vec::new, meaning::provider),
@@ -156,6 +163,19 @@ impl Report {
         format!("It works: {protection}, {login}, {sent}.")
     }
 
+    /// What was seen to answer is said once, below.
+    fn without_settings(&self, diagnosis: &Diagnosis) -> Diagnosis {
+        let is_said_below = self
+            .settings
+            .as_ref()
+            .is_some_and(|it| it.certificate_accepted);
+        let mut diagnosis = diagnosis.clone();
+        if is_said_below {
+            diagnosis.suggestion = None;
+        }
+        diagnosis
+    }
+
     pub(super) fn took(self, elapsed: Duration) -> Self {
         Self { elapsed, ..self }
     }
@@ -174,7 +194,7 @@ impl fmt::Display for Report {
         if let Some(error) = &self.error {
             write!(f, "Failed at {}: ", error.stage)?;
             match &self.diagnosis {
-                Some(diagnosis) => writeln!(f, "{diagnosis}")?,
+                Some(diagnosis) => writeln!(f, "{}", self.without_settings(diagnosis))?,
                 None => writeln!(f, "{}\nWhat to do: {}", error.message, error.hint)?,
             }
         }
@@ -229,15 +249,16 @@ pub(super) fn section<T: fmt::Display>(
 impl fmt::Display for Working {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);
-        let encryption = self.encryption.as_str();
+        let encryption = self.encryption;
         write!(
             f,
-            "These settings were seen to work: --host {host} --port {port} --encryption {encryption}"
+            "Settings that were seen to answer: host {host}, port {port}, encryption {encryption}; \
+             nobody was logged in"
         )?;
-        match self.certificate_accepted {
-            true => Ok(()),
-            false => f.write_str(" (but its certificate is not accepted)"),
-        }
+        f.write_str(match self.certificate_accepted {
+            true => ".",
+            false => ", and the certificate is not accepted.",
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::dialogue::{Dialogue, Ending};
 use super::recorder::Recorder;
 use super::report::Report;
-use super::search::{Search, Working, may_be_mismatch};
+use super::search::{Search, Working};
 use super::step::Step;
 use super::{Check, NEVER};
 use crate::net::config::ClientConfig;
@@ -137,7 +137,7 @@ impl Course {
         };
         let (ending, found) = match silence {
             Err(ending) => {
-                let ending = told(ending, &recorder);
+                let ending = told(ending, &recorder, &search);
                 let found = match &ending.error {
                     Some(error) => timeout_at(until, search.after(error)).await,
                     None => Ok(None),
@@ -150,24 +150,26 @@ impl Course {
                 tokio::select! {
                     biased;
                     ending = &mut dialogue => {
-                        let ending = told(ending, &recorder);
+                        let ending = told(ending, &recorder, &search);
                         let found = match &ending.error {
-                            Some(_) => timeout_at(until, beside).await.unwrap_or(None),
-                            None => None,
+                            Some(error) if search.hope(error).is_some() => {
+                                timeout_at(until, beside).await.unwrap_or(None)
+                            }
+                            Some(_) | None => None,
                         };
                         (ending, found)
                     }
                     found = &mut beside => match found {
-                        Some(found) if found.is_other_mode_of(&config) => {
+                        Some(found) if search.is_other_mode(&found) => {
                             let mismatch = Ending::failed(found.mismatch(stage));
-                            (told(mismatch, &recorder), Some(found))
+                            (told(mismatch, &recorder, &search), Some(found))
                         }
-                        found => (told(dialogue.await, &recorder), found),
+                        found => (told(dialogue.await, &recorder, &search), found),
                     },
                 }
             }
         };
-        let ending = conclude(&config, &recorder, ending, &found);
+        let ending = conclude(&search, &recorder, ending, &found);
         Report::new(&config, &recorder, ending, found, sender)
             .with_remarks(remarks)
             .took(begun.elapsed())
@@ -175,29 +177,29 @@ impl Course {
 }
 
 /// Tells at which step it ended, unless a search may still find another reason.
-fn told(ending: Ending, recorder: &Recorder) -> Ending {
+fn told(ending: Ending, recorder: &Recorder, search: &Search<'_>) -> Ending {
     if let Some(error) = &ending.error
-        && !may_be_mismatch(error)
+        && !search.may_be_mismatch(error)
     {
-        recorder.failed(error, Instant::now().into_std());
+        recorder.failed(error, ending.at.into_std());
     }
     ending
 }
 
 /// Silence where the other mode was then found to work is no silence.
 fn conclude(
-    config: &ClientConfig,
+    search: &Search<'_>,
     recorder: &Recorder,
     ending: Ending,
     found: &Option<Working>,
 ) -> Ending {
     let error = match (ending.error, found) {
-        (Some(error), found) if may_be_mismatch(&error) => {
+        (Some(error), found) if search.may_be_mismatch(&error) => {
             let error = match found {
-                Some(found) if found.is_other_mode_of(config) => found.mismatch(error.stage()),
+                Some(found) if search.is_other_mode(found) => found.mismatch(error.stage()),
                 Some(_) | None => error,
             };
-            recorder.failed(&error, Instant::now().into_std());
+            recorder.failed(&error, ending.at.into_std());
             Some(error)
         }
         (error, _) => error,

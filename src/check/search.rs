@@ -29,11 +29,6 @@ pub struct Working {
 }
 
 impl Working {
-    /// Whether it is the same port, with TLS at another time.
-    pub(super) fn is_other_mode_of(&self, config: &ClientConfig) -> bool {
-        self.port == config.port
-    }
-
     /// The error that it is instead of a failure at this stage.
     pub(super) fn mismatch(&self, stage: Stage) -> Error {
         let (host, port) = (&self.host, self.port);
@@ -66,17 +61,23 @@ impl<'a> Search<'a> {
 
     /// What works while this step stays silent.
     pub(super) async fn while_silent(&self, stage: Stage) -> Option<Working> {
-        let other_mode = matches!(stage, Stage::Greeting | Stage::Handshake);
-        self.first_of(self.ways(other_mode)).await
+        self.first_of(self.ways(self.other_mode(stage))).await
     }
 
     /// What works where this has failed.
     pub(super) async fn after(&self, error: &Error) -> Option<Working> {
+        self.first_of(self.ways(self.hope(error)?)).await
+    }
+
+    /// What may help against this; `None` where nothing that could be found would.
+    pub(super) fn hope(&self, error: &Error) -> Option<OtherMode> {
         let category = error.category();
-        let other_mode = match error.stage() {
-            Stage::Connect if is_unreachable(category) => false,
-            Stage::Greeting | Stage::Handshake if is_wrong_port(error) => true,
-            Stage::StartTls if category == Category::StartTlsUnavailable => false,
+        Some(match error.stage() {
+            Stage::Connect if is_unreachable(category) => OtherMode::Hopeless,
+            stage @ (Stage::Greeting | Stage::Handshake) if is_wrong_port(error) => {
+                self.other_mode(stage)
+            }
+            Stage::StartTls if category == Category::StartTlsUnavailable => OtherMode::Hopeless,
             Stage::Resolve
             | Stage::Connect
             | Stage::Greeting
@@ -89,12 +90,39 @@ impl<'a> Search<'a> {
             | Stage::Data
             | Stage::Body
             | Stage::Quit => return None,
-        };
-        self.first_of(self.ways(other_mode)).await
+        })
+    }
+
+    /// Whether it is the same port, with TLS at another time.
+    pub(super) fn is_other_mode(&self, working: &Working) -> bool {
+        working.port == self.config.port
+    }
+
+    /// Whether this may come of TLS at the wrong time, and only a trial can tell.
+    pub(super) fn may_be_mismatch(&self, error: &Error) -> bool {
+        is_silence(error) && self.is_before_mode_is_known(error.stage())
+    }
+
+    /// Whether the server may still turn out to start TLS at another time: it has said nothing yet.
+    fn is_before_mode_is_known(&self, stage: Stage) -> bool {
+        match self.config.session.security {
+            Security::Implicit => stage == Stage::Handshake,
+            Security::StartTls | Security::Opportunistic | Security::Plaintext => {
+                stage == Stage::Greeting
+            }
+        }
+    }
+
+    /// TLS at another time too, where that is not known to be hopeless.
+    fn other_mode(&self, stage: Stage) -> OtherMode {
+        match self.is_before_mode_is_known(stage) {
+            true => OtherMode::Too,
+            false => OtherMode::Hopeless,
+        }
     }
 
     /// The likeliest first.
-    fn ways(&self, other_mode: bool) -> Vec<Endpoint> {
+    fn ways(&self, other_mode: OtherMode) -> Vec<Endpoint> {
         let config = self.config;
         match (&config.route, config.session.protocol) {
             (Route::Direct | Route::Proxy(_), Protocol::Smtp) => {}
@@ -108,7 +136,7 @@ impl<'a> Search<'a> {
             encryption,
         };
         let mut ways = Vec::new();
-        if other_mode {
+        if other_mode == OtherMode::Too {
             ways.push(match config.session.security {
                 Security::Implicit => at(config.port, Encryption::StartTls),
                 Security::StartTls | Security::Opportunistic | Security::Plaintext => {
@@ -157,14 +185,22 @@ fn is_unreachable(category: Category) -> bool {
     )
 }
 
-/// Whether this may come of TLS at the wrong time, and only a trial can tell.
-pub(super) fn may_be_mismatch(error: &Error) -> bool {
-    let before_dialogue = matches!(error.stage(), Stage::Greeting | Stage::Handshake);
+/// Whether the server has said nothing that shows what is due there.
+fn is_silence(error: &Error) -> bool {
     let silent = matches!(
         error.category(),
         Category::ConnectionTimeout | Category::ConnectionLost | Category::Tls
     );
-    before_dialogue && silent && !speaks_tls(error)
+    silent && !speaks_tls(error)
+}
+
+/// Whether the port may be for something else, or for TLS at another time.
+fn is_wrong_port(error: &Error) -> bool {
+    is_silence(error)
+        || matches!(
+            error.category(),
+            Category::EncryptionMismatch | Category::Protocol
+        )
 }
 
 /// Whether the server has shown that TLS is due there.
@@ -181,13 +217,11 @@ fn speaks_tls(error: &Error) -> bool {
     }
 }
 
-/// Whether the port may be for something else, or for TLS at another time.
-fn is_wrong_port(error: &Error) -> bool {
-    may_be_mismatch(error)
-        || matches!(
-            error.category(),
-            Category::EncryptionMismatch | Category::Protocol
-        )
+/// Whether TLS at another time is tried on the same port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OtherMode {
+    Too,
+    Hopeless,
 }
 
 /// What is known of a way.
@@ -212,8 +246,9 @@ async fn attempt(endpoint: Endpoint, config: ClientConfig) -> Option<Working> {
     })
 }
 
-/// What only shows whether an endpoint works: as far as EHLO, with nobody to log in and no mail; by
-/// the way, the trust and the policy for addresses of this configuration.
+/// What only shows whether an endpoint works: as far as EHLO, with nobody to log in, no certificate of
+/// the client's, which tells who it is, and no mail; by the way, the trust and the policy for addresses
+/// of this configuration.
 pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration) -> ClientConfig {
     let mut config = config.clone().with_port(endpoint.port);
     // A name that was to be in the certificate of one host is not for another.
@@ -227,6 +262,7 @@ pub(super) fn bare(endpoint: &Endpoint, config: &ClientConfig, longest: Duration
     config.connect_timeout = config.connect_timeout.min(longest);
     config.credentials = None;
     config.watcher = None;
+    config.tls = config.tls.without_client_certificate();
     config
 }
 

@@ -19,7 +19,7 @@ use super::terminal::{self, Ink, Tint};
 use super::trace::{Dash, Trace};
 use crate::check::discover::Discover;
 use crate::check::step::milliseconds;
-use crate::check::{Check, Report, Running, Step};
+use crate::check::{Check, Report, Running, Step, Working};
 use crate::error::Stage;
 
 /// Checks a connection, and reports what was found.
@@ -52,7 +52,12 @@ pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> 
     }
     match arguments.json {
         true => terminal::line(json!(report)),
-        false => terminal::line(report.to_string().trim_end()),
+        false => {
+            terminal::line(report.to_string().trim_end());
+            if let Some(found) = &report.settings {
+                terminal::line(options(found));
+            }
+        }
     }
     Ok(report.failure().map_or(Exit::Done, Exit::of))
 }
@@ -104,6 +109,12 @@ async fn show(mut running: Running) -> Report {
         terminal::line(line(&step, ink));
     }
     running.report().await
+}
+
+/// What was seen to answer, to be tried next.
+fn options(found: &Working) -> String {
+    let (host, port, encryption) = (&found.host, found.port, found.encryption.as_str());
+    format!("As options: --host {host} --port {port} --encryption {encryption}")
 }
 
 fn line(step: &Step, ink: Ink) -> String {

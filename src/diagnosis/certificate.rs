@@ -33,6 +33,9 @@ impl Facts<'_> {
         let greeting = self.word("greeting").map(str::to_owned);
         if let Some(name) = best_name(own, &refused.expected, greeting.as_deref()) {
             self.say("certified", &name);
+            if self.is_own_kind(&name, &refused.expected) {
+                self.sign("certified-own");
+            }
         }
         self.validity(refused);
         if let Some(location) = &own.issuer_location {
@@ -45,6 +48,16 @@ impl Facts<'_> {
         if refused.chain.iter().any(is_inspector) {
             self.sign("inspected");
         }
+    }
+
+    /// Whether a host that only a certificate names, and so perhaps a stranger, may be where the
+    /// password is to be sent: it is of the same domain, or of the provider that is meant.
+    fn is_own_kind(&self, name: &str, expected: &str) -> bool {
+        let is_providers = || {
+            let meant = self.situation.intended_provider();
+            meant.is_some_and(|meant| meant.has_host(name))
+        };
+        is_sibling(name, expected) || is_providers()
     }
 
     /// Of the certificate that is out of its time: the own one, or one of its issuers'.
@@ -99,6 +112,20 @@ fn best_name(certificate: &Certificate, host: &str, greeting: Option<&str>) -> O
     let plain = certificate.names.iter().filter(|name| !name.contains('*'));
     // The first of the best: `max_by_key` alone would take the last.
     plain.rev().max_by_key(in_common).cloned()
+}
+
+/// Whether two hosts are right below one domain, and that is one of somebody's own: not `co.uk`, below
+/// which everybody is.
+fn is_sibling(one: &str, other: &str) -> bool {
+    let (Some((_, domain)), Some((_, others))) = (one.split_once('.'), other.split_once('.'))
+    else {
+        return false;
+    };
+    let is_everybodys = match domain.rsplit_once('.') {
+        Some((second, top)) => !second.contains('.') && second.len() <= 3 && top.len() == 2,
+        None => true,
+    };
+    domain.eq_ignore_ascii_case(others) && !is_everybodys
 }
 
 /// Whether a name of a certificate, `*.example.org` perhaps, is good for a host.
@@ -181,6 +208,22 @@ mod tests {
             best_name(&Certificate::new([0; 32]), "mail.example", greeting),
             None
         );
+    }
+
+    #[test]
+    fn only_hosts_of_one_domain_are_siblings() {
+        for (one, other, expected) in [
+            ("mx.host.example", "mail.HOST.example", true),
+            ("mx.shop.co.uk", "mail.shop.co.uk", true),
+            ("mx.example", "mail.example", false),
+            ("evil.co.uk", "shop.co.uk", false),
+            ("evil.com.au", "shop.com.au", false),
+            ("mx.evil.example", "mail.host.example", false),
+            ("host.example", "mail.host.example", false),
+            ("localhost", "localhost", false),
+        ] {
+            assert_eq!(is_sibling(one, other), expected, "{one} {other}");
+        }
     }
 
     #[test]

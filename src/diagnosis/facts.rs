@@ -11,7 +11,6 @@ use crate::proto::config::Security;
 use crate::proto::evidence::{Attempt, Evidence, Resolution, Spoken, TlsProblem};
 use crate::proto::extensions::Extensions;
 use crate::proto::preflight::Need;
-use crate::proto::reply::Reply;
 use crate::providers::{self, Encryption};
 
 /// What is known of an error in its situation.
@@ -209,6 +208,7 @@ impl<'a> Facts<'a> {
             }
             self.say("greeting", &text);
         }
+        self.replied();
         let clear = match (session, self.situation.security) {
             (Some(session), _) => session.tls().is_none(),
             (None, Security::Plaintext) => true,
@@ -217,14 +217,26 @@ impl<'a> Facts<'a> {
         if clear {
             self.sign("in-clear");
         }
-        if let Some(code) = self.error.reply().and_then(Reply::enhanced)
-            && code.subject() == 2
-        {
-            self.sign("status-mailbox");
-        }
         if let Some(offers) = self.offers.take() {
             self.offered(&offers);
             self.offers = Some(offers);
+        }
+    }
+
+    /// What the refusal itself says.
+    fn replied(&mut self) {
+        let Some(reply) = self.error.reply() else {
+            return;
+        };
+        if reply.enhanced().is_some_and(|code| code.subject() == 2) {
+            self.sign("status-mailbox");
+        }
+        let text = reply.text().to_lowercase();
+        if text.contains("lhlo") || text.contains("this is lmtp") {
+            self.sign("spoken-lmtp");
+        }
+        if DOMAIN_LISTS.iter().any(|list| text.contains(list)) {
+            self.sign("domain-listed");
         }
     }
 
@@ -405,8 +417,18 @@ const OAUTH: [&str; 2] = ["XOAUTH2", "OAUTHBEARER"];
 /// Mechanisms of Windows domains.
 const WINDOWS: [&str; 4] = ["NTLM", "GSSAPI", "GSS-SPNEGO", "NEGOTIATE"];
 
+/// Block lists of domains: of senders, and of links in messages.
+const DOMAIN_LISTS: [&str; 6] = [
+    "dbl.spamhaus",
+    "surbl.org",
+    "uribl.com",
+    "rhsbl",
+    "ivmuri",
+    "domain block list",
+];
+
 /// Every sign that rules and conditions may name.
-pub(super) const SIGNS: [&str; 61] = [
+pub(super) const SIGNS: [&str; 64] = [
     "address-policy",
     "alert-client-certificate",
     "alert-name",
@@ -424,7 +446,9 @@ pub(super) const SIGNS: [&str; 61] = [
     "certificate-self-signed",
     "certificate-unknown-issuer",
     "certificate-wrong-name",
+    "certified-own",
     "credentials-given",
+    "domain-listed",
     "greeting-ftp",
     "greeting-masked",
     "host-is-mail-address",
@@ -451,6 +475,7 @@ pub(super) const SIGNS: [&str; 61] = [
     "sender-differs",
     "spoken-http",
     "spoken-imap",
+    "spoken-lmtp",
     "spoken-other",
     "spoken-pop3",
     "spoken-ssh",

@@ -12,8 +12,8 @@ use crate::providers::{Encryption, Provider};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// The server's name. One that comes from a certificate for other names is right only if the
-    /// provider names it too.
+    /// The server's name. A name that only a certificate has is suggested if it is of the same domain,
+    /// or of the provider that is meant; and right only if the provider names it too.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -99,6 +99,8 @@ impl Source {
             Self::StartTlsHere => at_port(now.port, Encryption::StartTls),
             Self::Tls465 => at_port(465, Encryption::Tls),
             Self::StartTls587 => at_port(587, Encryption::StartTls),
+            // A stranger's certificate must not say where to send the password.
+            Self::CertificateName if !facts.meet("certified-own") => return None,
             Self::CertificateName => at_host(facts.word("certified")?),
             // A certificate made by something in between is nobody's to be pinned.
             Self::Pin if facts.meet("inspected") => return None,

@@ -175,13 +175,14 @@ fn tls_failure(error: &rustls::Error) -> Explained {
         rustls::Error::AlertReceived(alert) => alert_failure(*alert),
         rustls::Error::PeerIncompatible(why) => Explained {
             message: format!(
-                "the server and this client have no way to speak TLS in common: {why:?}"
+                "the server and this client have no way to speak TLS in common{}",
+                in_common(incompatibility(why))
             ),
             hint: Some(MODERN),
             problem: incompatibility(why),
         },
         _ => Explained {
-            message: format!("TLS failed: {error}"),
+            message: format!("TLS failed: {}", in_words(error)),
             hint: None,
             problem: match error {
                 rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => {
@@ -190,6 +191,36 @@ fn tls_failure(error: &rustls::Error) -> Explained {
                 _ => TlsProblem::Other,
             },
         },
+    }
+}
+
+/// What they do not have in common, as the end of a sentence.
+fn in_common(problem: TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::Version => ": there is no version that both speak",
+        TlsProblem::Cipher => ": there is no cipher suite that both have",
+        TlsProblem::Alert(_)
+        | TlsProblem::ClosedWithin
+        | TlsProblem::ClosedAfter
+        | TlsProblem::NotTls
+        | TlsProblem::Other => "",
+    }
+}
+
+/// What rustls says, for people: its own words hold names of its types. They stay in the source.
+fn in_words(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidMessage(_) => "what the server sent is not TLS, or was damaged",
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => {
+            "what the server sent is not due at this point"
+        }
+        rustls::Error::PeerMisbehaved(_) => "the server does not keep to the rules of TLS",
+        rustls::Error::DecryptError => "what the server sent cannot be decrypted",
+        rustls::Error::PeerSentOversizedRecord => "the server sent more at once than TLS allows",
+        rustls::Error::FailedToGetCurrentTime => "this machine does not tell the time",
+        rustls::Error::FailedToGetRandomBytes => "this machine gives no random numbers",
+        _ => "the server and this client could not agree",
     }
 }
 
@@ -234,6 +265,10 @@ fn certificate_failure(
 ) -> (CertificateProblem, TransportError) {
     let kind = kind(problem, chain);
     let (message, hint) = match problem {
+        _ if kind == CertificateProblem::SelfSigned && !is_authoritys_own(problem) => (
+            "it is self-signed: nobody else vouches for it".to_owned(),
+            "Trust exactly this certificate by a CA file, or pin it by its SHA-256 fingerprint.",
+        ),
         CertificateError::ExpiredContext { not_after, .. } => (
             format!("it expired on {}", date(not_after.as_secs())),
             "The server's administrator must renew it; check this machine's clock too.",
@@ -266,7 +301,7 @@ fn certificate_failure(
             "Connect to a name that the certificate has, or say which name it must have.",
         ),
         CertificateError::UnknownIssuer => (
-            "it is self-signed, or its issuer is not trusted here".to_owned(),
+            "its issuer is not trusted here".to_owned(),
             "Trust the issuer by a CA file, or pin the certificate by its SHA-256 fingerprint.",
         ),
         CertificateError::Other(other) if other.0.is::<PinMismatch>() => (
@@ -279,7 +314,7 @@ fn certificate_failure(
             "Trust exactly this certificate by a CA file, or pin it by its SHA-256 fingerprint.",
         ),
         _ => (
-            problem.to_string(),
+            at_fault(problem).to_owned(),
             "The server's certificate is at fault: tell its administrator.",
         ),
     };
@@ -289,6 +324,32 @@ fn certificate_failure(
     )
     .with_hint(hint);
     (kind, failure)
+}
+
+/// What is wrong with a certificate, for people: rustls's own words hold names of its types.
+fn at_fault(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::BadEncoding => "it cannot be read",
+        CertificateError::Revoked => "its issuer has revoked it",
+        CertificateError::UnhandledCriticalExtension => {
+            "it has a restriction that this client does not know"
+        }
+        CertificateError::BadSignature => "its signature is not that of its issuer",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not meant for servers"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it is signed in a way that is out of date, or unknown here"
+        }
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            "whether its issuer has revoked it cannot be told"
+        }
+        CertificateError::ApplicationVerificationFailure => "this program does not accept it",
+        _ => "it does not keep to the rules for certificates",
+    }
 }
 
 fn kind(problem: &CertificateError, chain: &[Certificate]) -> CertificateProblem {
@@ -304,6 +365,8 @@ fn kind(problem: &CertificateError, chain: &[Certificate]) -> CertificateProblem
         }
         CertificateError::UnknownIssuer => untrusted(chain),
         CertificateError::Revoked => CertificateProblem::Revoked,
+        // It has the name of a trusted authority, and another key.
+        CertificateError::BadSignature if is_self_issued(chain) => CertificateProblem::SelfSigned,
         CertificateError::BadSignature
         | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
@@ -319,6 +382,10 @@ fn kind(problem: &CertificateError, chain: &[Certificate]) -> CertificateProblem
         },
         _ => CertificateProblem::Other,
     }
+}
+
+fn is_self_issued(chain: &[Certificate]) -> bool {
+    chain.first().is_some_and(Certificate::is_self_issued)
 }
 
 /// The names of a certificate as webpki lists them, as one text.
@@ -348,3 +415,68 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 const MODERN: &str = "The server must offer TLS 1.2 or 1.3 with a modern cipher suite.";
 /// Names of a certificate that a message has at most.
 const NAMES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use rustls::OtherError;
+    use rustls::server::VerifierBuilderError;
+
+    use super::*;
+
+    fn own(subject: &str, issuer: &str) -> Vec<Certificate> {
+        let mut certificate = Certificate::new([0; 32]);
+        certificate.subject = subject.to_owned();
+        certificate.issuer = issuer.to_owned();
+        vec![certificate]
+    }
+
+    #[test]
+    fn a_self_signed_certificate_with_the_name_of_a_trusted_authority_is_self_signed() {
+        let problem = CertificateError::BadSignature;
+        let (kind, failure) = certificate_failure(&problem, &own("CN=root", "CN=root"));
+        assert_eq!(kind, CertificateProblem::SelfSigned);
+        assert!(failure.message.contains("self-signed"), "{failure:?}");
+        let (kind, _) = certificate_failure(&problem, &own("CN=mx", "CN=root"));
+        assert_eq!(kind, CertificateProblem::BadSignature);
+    }
+
+    #[test]
+    fn no_name_of_a_type_is_said_to_people() {
+        let other = OtherError(std::sync::Arc::new(VerifierBuilderError::NoRootAnchors));
+        for problem in [
+            CertificateError::BadEncoding,
+            CertificateError::BadSignature,
+            CertificateError::Revoked,
+            CertificateError::UnhandledCriticalExtension,
+            CertificateError::UnknownIssuer,
+            CertificateError::InvalidPurpose,
+            CertificateError::ApplicationVerificationFailure,
+            CertificateError::InvalidOcspResponse,
+            CertificateError::Other(other.clone()),
+        ] {
+            let (_, failure) = certificate_failure(&problem, &own("CN=mx", "CN=root"));
+            assert!(is_plain(&failure.message), "{}", failure.message);
+        }
+        for error in [
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidCcs),
+            rustls::Error::PeerMisbehaved(rustls::PeerMisbehaved::TooMuchEarlyDataReceived),
+            rustls::Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon),
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ExtendedMasterSecretExtensionRequired,
+            ),
+            rustls::Error::General("InSide".to_owned()),
+            rustls::Error::Other(other),
+        ] {
+            let message = tls_failure(&error).message;
+            assert!(is_plain(&message), "{message}");
+        }
+    }
+
+    /// Without a name such as `BadSignature`; TLS is no such.
+    fn is_plain(message: &str) -> bool {
+        !message.split_whitespace().any(|word| {
+            let capitals = word.chars().filter(char::is_ascii_uppercase).count();
+            capitals > 1 && word.chars().any(|c| c.is_ascii_lowercase())
+        })
+    }
+}

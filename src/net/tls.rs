@@ -90,6 +90,14 @@ impl TlsOptions {
         Ok(self)
     }
 
+    /// Without a certificate of the client's own.
+    #[must_use]
+    pub fn without_client_certificate(mut self) -> Self {
+        self.client = None;
+        self.prepared = Arc::default();
+        self
+    }
+
     /// Whether both trust the same servers, and show the same of the client.
     pub(super) fn is_equivalent(&self, other: &Self) -> bool {
         // Named one by one, so that a field to come is not forgotten.

@@ -15,11 +15,12 @@ pub(crate) fn timed_out(stage: Stage, link: &Link) -> Error {
         false => "the server stopped reading what was sent".to_owned(),
     };
     let hint = match stage {
-        Stage::Greeting => {
+        Stage::Greeting if link.config.security != Security::Implicit => {
             "Check host and port. A server that expects TLS from the start stays silent: try \
              implicit TLS."
         }
-        Stage::Resolve
+        Stage::Greeting
+        | Stage::Resolve
         | Stage::Connect
         | Stage::Ehlo
         | Stage::StartTls

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 pub use provider::{
-    AppPassword, Encryption, Endpoint, Limit, LoginForm, Provider, Quantity, SenderRule,
+    AppPassword, Encryption, Endpoint, Limit, LoginForm, Provider, Quantity, Region, SenderRule,
     UnknownEncryption, UsernameForm,
 };
 pub use replies::KnownReply;
@@ -66,13 +66,8 @@ pub fn by_domain(domain: &str) -> Option<&'static Provider> {
 /// ```
 pub fn by_mx(exchange: &str) -> Option<&'static Provider> {
     let exchange = plain(exchange);
-    let is_under = |suffix: &String| {
-        let front = exchange.strip_suffix(suffix.as_str());
-        front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
-    };
-    all()
-        .iter()
-        .find(|provider| provider.mx.iter().any(is_under))
+    let is_own = |name: &String| is_under(&exchange, name);
+    all().iter().find(|provider| provider.mx.iter().any(is_own))
 }
 
 /// A known host that was most likely meant by one that is not known: it differs by a slip of the
@@ -109,6 +104,12 @@ fn book() -> &'static Book {
 fn plain(name: &str) -> String {
     let name = name.trim();
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Whether a name is this one or one below it.
+fn is_under(name: &str, parent: &str) -> bool {
+    name.strip_suffix(parent)
+        .is_some_and(|front| front.is_empty() || front.ends_with('.'))
 }
 
 /// Whether a name fits a pattern, in which `*` stands for one or more characters of a label.

@@ -2,7 +2,7 @@
 
 use strsim::osa_distance;
 
-use super::Provider;
+use super::{Provider, fits};
 
 /// A known host that was most likely meant. `host` is in lower case.
 pub(super) fn host<'a>(host: &str, providers: &'a [Provider]) -> Option<&'a str> {
@@ -20,21 +20,31 @@ pub(super) fn host<'a>(host: &str, providers: &'a [Provider]) -> Option<&'a str>
 
 /// The host that sends, where the one given is a provider's domain, or another service of it.
 fn other_service<'a>(host: &str, providers: &'a [Provider]) -> Option<&'a str> {
-    let parent = match host.split_once('.') {
-        Some((first, rest)) if SERVICES.contains(&first) => Some(rest),
-        Some(_) | None => None,
-    };
-    let is_own = |domain: &String| domain == host || Some(domain.as_str()) == parent;
-    let is_sibling = |known: &&str| {
-        let (_, rest) = known.split_once('.').unwrap_or_default();
-        Some(rest) == parent
-    };
+    let (first, rest) = host
+        .split_once('.')
+        .filter(|(first, _)| SERVICES.contains(first) || FOR_SENDING.contains(first))
+        .unzip();
+    let is_own = |domain: &String| domain == host || Some(domain.as_str()) == rest;
     let owner = providers
         .iter()
         .find(|provider| provider.domains.iter().any(is_own));
-    owner
-        .and_then(|owner| owner.hosts().next())
-        .or_else(|| providers.iter().flat_map(Provider::hosts).find(is_sibling))
+    if let Some(owner) = owner {
+        return owner.hosts().next();
+    }
+    // A name for sending may be a newer one of the same provider's.
+    first.filter(|first| SERVICES.contains(first))?;
+    providers
+        .iter()
+        .flat_map(|provider| provider.hosts().map(move |known| (provider, known)))
+        .filter(|(provider, known)| !is_one_of_many(provider, known))
+        .map(|(_, known)| known)
+        .find(|known| known.split_once('.').unzip().1 == rest)
+}
+
+/// Whether it is a machine for some of the customers.
+fn is_one_of_many(provider: &Provider, host: &str) -> bool {
+    let mut patterns = provider.aliases.iter().filter(|alias| alias.contains('*'));
+    patterns.any(|pattern| fits(pattern, host))
 }
 
 /// How many slips lead from one name to the other; `None` where they are names in their own right.
@@ -57,9 +67,9 @@ fn slips(typed: &str, known: &str) -> Option<usize> {
         match index.checked_sub(main) {
             _ if distance == 0 => true,
             // The name of a service, such as `smtp`, or of a machine.
-            None if index == 0 => distance <= room(b) && !differ_by_digits(a, b),
-            None => distance <= room(b) && begin_alike(a, b) && !differ_by_digits(a, b),
-            Some(0) => distance <= room(b) && begin_alike(a, b),
+            None if index == 0 => is_slip(a, b) && !differ_by_digits(a, b),
+            None => is_slip(a, b) && begin_alike(a, b) && !differ_by_digits(a, b),
+            Some(0) => is_slip(a, b) && begin_alike(a, b),
             // Two letters are a country: another one is another provider.
             Some(_) => distance == 1 && !(a.len() == 2 && b.len() == 2),
         }
@@ -67,12 +77,51 @@ fn slips(typed: &str, known: &str) -> Option<usize> {
     are_near.then_some(all)
 }
 
+fn is_slip(typed: &str, known: &str) -> bool {
+    osa_distance(typed, known) <= room(known) && are_neighbours(typed, known)
+}
+
 /// How many slips a label has room for.
 fn room(label: &str) -> usize {
     match label.len() {
         0..=3 => 0,
-        4..=5 => 1,
+        4..=9 => 1,
         _ => 2,
+    }
+}
+
+/// Whether a letter in place of another is beside it on the keys, or looks like it: `zeho` is a name of
+/// its own beside `zoho`, and `zpho` is not.
+fn are_neighbours(typed: &str, known: &str) -> bool {
+    if typed.len() != known.len() {
+        return true;
+    }
+    let pairs: Vec<_> = typed.bytes().zip(known.bytes()).collect();
+    let is_swapped = |index: usize| {
+        let swaps = |other: Option<usize>| {
+            let other = other.and_then(|other| pairs.get(other));
+            other.is_some_and(|&(a, b)| (b, a) == pairs[index])
+        };
+        swaps(index.checked_sub(1)) || swaps(index.checked_add(1))
+    };
+    pairs.iter().enumerate().all(|(index, &(a, b))| {
+        a == b
+            || is_swapped(index)
+            || ALIKE.contains(&(a, b))
+            || ALIKE.contains(&(b, a))
+            || are_beside(a, b)
+    })
+}
+
+/// On the rows of keys, straight and aslant.
+fn are_beside(a: u8, b: u8) -> bool {
+    let place = |key| {
+        let mut rows = KEYS.iter().zip(0_usize..);
+        rows.find_map(|(row, y)| Some((row.bytes().position(|k| k == key)?, y)))
+    };
+    match (place(a), place(b)) {
+        (Some((xa, ya)), Some((xb, yb))) => xa.abs_diff(xb) <= 1 && ya.abs_diff(yb) <= 1,
+        (_, _) => false,
     }
 }
 
@@ -88,8 +137,14 @@ fn differ_by_digits(a: &str, b: &str) -> bool {
     letters(a) == letters(b)
 }
 
-/// Names that people try, or find in settings for reading mail.
-const SERVICES: [&str; 15] = [
-    "email", "imap", "imap4", "imaps", "in", "incoming", "mail", "mx", "out", "outgoing",
-    "outlook", "pop", "pop3", "smtp", "www",
+/// Names that people find in settings for reading mail, or try.
+const SERVICES: [&str; 11] = [
+    "email", "imap", "imap4", "imaps", "in", "incoming", "mx", "outlook", "pop", "pop3", "www",
 ];
+
+/// Names of servers for outgoing mail.
+const FOR_SENDING: [&str; 4] = ["mail", "out", "outgoing", "smtp"];
+
+const KEYS: [&str; 4] = ["1234567890-", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
+
+const ALIKE: [(u8, u8); 4] = [(b'1', b'l'), (b'1', b'i'), (b'0', b'o'), (b'i', b'l')];

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::replies::{self, KnownReply};
-use super::{fits, plain};
+use super::{fits, is_under, plain};
 use crate::proto::config::Security;
 use crate::proto::reply::Reply;
 
@@ -33,6 +33,9 @@ pub struct Provider {
     /// Other host names with the ports of the first endpoint's host; a `*` stands for a part of a label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Which of its hosts goes with which MX, where an account works in one region only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Region>,
     /// What it takes as a user name.
     pub username: UsernameForm,
     /// What it takes as a secret, the usual one first.
@@ -99,6 +102,25 @@ impl Provider {
         self.endpoints.iter().filter(same).map(moved).collect()
     }
 
+    /// The endpoints for a domain whose mail it takes at this exchange, the best first.
+    ///
+    /// ```
+    /// let zoho = ehlo::providers::by_mx("mx.zoho.eu").ok_or("unknown")?;
+    /// assert_eq!(zoho.endpoints_by_mx("mx.zoho.eu")[0].host, "smtp.zoho.eu");
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn endpoints_by_mx(&self, exchange: &str) -> Vec<Endpoint> {
+        let exchange = plain(exchange);
+        let region = self
+            .regions
+            .iter()
+            .find(|region| is_under(&exchange, &region.mx));
+        match region {
+            Some(region) => self.endpoints_at(&region.host),
+            None => self.endpoints.clone(),
+        }
+    }
+
     /// A limit, where it is known.
     pub fn limit(&self, of: Quantity) -> Option<&Limit> {
         self.limits.iter().find(|limit| limit.of == of)
@@ -115,6 +137,17 @@ impl Provider {
         let aliases = self.aliases.iter().map(String::as_str);
         endpoints.chain(aliases).filter(|host| !host.contains('*'))
     }
+}
+
+/// A region of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Region {
+    /// The name under which it takes the mail of the region's domains: itself and all names below it.
+    pub mx: String,
+    /// The host for sending there.
+    pub host: String,
 }
 
 /// Where a server takes mail from clients, and how.

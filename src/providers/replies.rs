@@ -120,6 +120,17 @@ mod tests {
             ),
             (
                 "gmail",
+                "534-5.7.14 <https://accounts.google.com/signin/continue>\r\n534-5.7.14 Please log \
+                 in via your web browser and then try again.\r\n534 5.7.14 - gsmtp",
+                "browser-login-needed",
+            ),
+            (
+                "gmail",
+                "534 5.7.14 <https://accounts.google.com/signin/continue> - gsmtp",
+                "browser-login-needed",
+            ),
+            (
+                "gmail",
                 "550 5.4.5 Daily user sending limit exceeded. - gsmtp",
                 "limit-reached",
             ),

@@ -93,7 +93,8 @@ fn endpoint(account: &Account) -> Option<Remark> {
         let same_port = known.iter().find(|endpoint| endpoint.port == port);
         let message = |instead| {
             format!(
-                "{} has no port {port} with {encryption}. Choose {instead}.",
+                "Port {port} with {encryption} is not among what is known of {}. Choose {instead}, \
+                 unless the provider says otherwise.",
                 account.host()
             )
         };

@@ -142,7 +142,7 @@ pub enum RemarkKind {
     NearHost,
     /// The port and the encryption do not go together.
     PortEncryption,
-    /// The provider has no such port, or another encryption there.
+    /// The port, or the encryption there, is not among those that are known of the provider.
     ProviderEndpoint,
     /// The provider takes user names of another form.
     UsernameForm,

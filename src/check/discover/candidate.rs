@@ -92,11 +92,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All endpoints of a provider, the best first.
-pub(super) fn of_provider(provider: &Provider, by: Recognised) -> Vec<Candidate> {
+/// The endpoints of a provider, the best first.
+pub(super) fn of_provider(
+    provider: &Provider,
+    endpoints: Vec<Endpoint>,
+    by: Recognised,
+) -> Vec<Candidate> {
     let name = &provider.name;
-    let endpoints = provider.endpoints.iter().cloned();
     endpoints
+        .into_iter()
         .map(|endpoint| {
             let name = name.clone();
             Candidate::new(endpoint, Origin::Provider { name, by })

@@ -47,6 +47,15 @@ pub struct Discovery {
     recognised: Option<&'static Provider>,
     #[serde(skip)]
     failure: Option<Error>,
+    #[serde(skip)]
+    lookups: Lookups,
+}
+
+/// What became of the questions to the name service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lookups {
+    Answered,
+    Failed,
 }
 
 /// Settings that work, as far as can be seen without a password.
@@ -79,6 +88,7 @@ impl Discovery {
             elapsed: Duration::ZERO,
             recognised: None,
             failure: None,
+            lookups: Lookups::Answered,
         }
     }
 
@@ -107,6 +117,7 @@ impl Discovery {
             Ok(Err(problem)) => problem,
             Err(_) => "no answer in time".to_owned(),
         };
+        self.lookups = Lookups::Failed;
         self.warn(format!("The DNS could not be asked for {what}: {problem}."));
         Vec::new()
     }
@@ -161,7 +172,8 @@ impl Discovery {
         }
     }
 
-    /// Where no host is known to the DNS, that is the reason; else what the likeliest one said.
+    /// What the likeliest host said; where none is known to the DNS, that is the reason, unless the DNS
+    /// was not there.
     fn nothing(&self) -> Error {
         let failures = self
             .candidates
@@ -173,17 +185,27 @@ impl Discovery {
         let found = format!("no settings were found that work for {}", self.domain);
         let hint = "Ask the provider, or whoever runs the domain's mail, for host, port and \
                     encryption.";
-        match telling {
-            Some(error) => Error::new(
+        match (telling, self.lookups) {
+            (Some(error), _) => Error::new(
                 error.category(),
                 error.stage(),
                 error.party(),
                 format!("{found}; the nearest: {error}"),
             )
-            .with_temporary(error.is_temporary()),
-            None => Error::new(Category::Dns, Stage::Resolve, Party::Caller, found),
+            .with_temporary(error.is_temporary())
+            .with_hint(hint),
+            (None, Lookups::Failed) => Error::new(
+                Category::Dns,
+                Stage::Resolve,
+                Party::Network,
+                format!("the name service did not answer, so {found}"),
+            )
+            .with_temporary(true)
+            .with_hint("Check this machine's resolver and network, or try again later."),
+            (None, Lookups::Answered) => {
+                Error::new(Category::Dns, Stage::Resolve, Party::Caller, found).with_hint(hint)
+            }
         }
-        .with_hint(hint)
     }
 }
 
@@ -214,13 +236,9 @@ impl fmt::Display for Found {
             encryption,
         } = &self.endpoint;
         writeln!(f, "Settings that work, from {}:", self.origin)?;
-        write!(
-            f,
-            "  --host {host} --port {port} --encryption {}",
-            encryption.as_str()
-        )?;
+        write!(f, "  host {host}, port {port}, encryption {encryption}")?;
         match &self.username {
-            Some(username) => writeln!(f, " --username {username}")?,
+            Some(username) => writeln!(f, ", user name {username}")?,
             None => writeln!(f)?,
         }
         writeln!(

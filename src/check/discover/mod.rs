@@ -3,7 +3,9 @@
 //! In this order: what is known of the provider, by the domain or by who takes its mail; the domain's
 //! SRV records (RFC 6186, RFC 8314); and the names and ports that are often taken. Whatever is found
 //! is tried as far as EHLO, with its certificate checked; the first that works is the answer. No
-//! credentials are sent: a person should see the host's name first.
+//! credentials are sent, and no certificate of the client's is shown: a person should see the host's
+//! name first. Where customers choose the domain, [`Discover::with_address_policy`] keeps them out of
+//! your own network.
 //!
 //! ```no_run
 //! use ehlo::check::discover::Discover;
@@ -30,10 +32,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Category, Error, Party, Stage};
+use crate::net::AddressPolicy;
 use crate::net::config::ClientConfig;
 use crate::proto::address::Mailbox;
 use crate::proto::config::Security;
-use crate::providers::{self, Encryption, Provider};
+use crate::providers::{self, Encryption};
 
 pub use candidate::{Candidate, Origin, Recognised};
 pub use discovery::{Discovery, Found};
@@ -82,6 +85,15 @@ impl Discover {
         self
     }
 
+    /// With a policy for the addresses that may be connected to. Anybody who writes a domain's DNS
+    /// records can name a machine of your own network: where somebody else chooses the domain,
+    /// [`AddressPolicy::PublicOnly`] is right. Default: that of the configuration, or any.
+    #[must_use]
+    pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
+        self.config.address_policy = policy;
+        self
+    }
+
     /// How long all may take together. Default: 30 seconds.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
@@ -116,7 +128,8 @@ impl Discover {
     /// What the provider's data and the DNS say.
     async fn known(&self, discovery: &mut Discovery, until: Instant) -> Vec<Candidate> {
         if let Some(provider) = providers::by_domain(&self.domain) {
-            return recognised(provider, Recognised::Domain, discovery);
+            discovery.recognise(provider);
+            return of_provider(provider, provider.endpoints.clone(), Recognised::Domain);
         }
         let name = |encryption| format!("{}.{}", label(encryption), self.domain);
         let submissions = self.records.services(name(Encryption::Tls));
@@ -144,8 +157,10 @@ impl Discover {
             }
         }
         let mut known = Vec::new();
-        if let Some(provider) = exchanges.iter().find_map(|host| providers::by_mx(host)) {
-            known = recognised(provider, Recognised::Mx, discovery);
+        let by_mx = |host: &String| Some((providers::by_mx(host)?, host.clone()));
+        if let Some((provider, host)) = exchanges.iter().find_map(by_mx) {
+            discovery.recognise(provider);
+            known = of_provider(provider, provider.endpoints_by_mx(&host), Recognised::Mx);
         }
         known.extend(of_services(&self.domain, submissions, submission));
         known
@@ -200,15 +215,6 @@ impl fmt::Debug for Discover {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
-}
-
-fn recognised(
-    provider: &'static Provider,
-    by: Recognised,
-    discovery: &mut Discovery,
-) -> Vec<Candidate> {
-    discovery.recognise(provider);
-    of_provider(provider, by)
 }
 
 impl Candidate {

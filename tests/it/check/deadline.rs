@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use ehlo::check::{Check, Report};
-use ehlo::sandbox::{Extension, Sandbox};
-use ehlo::{ClientConfig, Security};
+use ehlo::diagnosis::Kind;
+use ehlo::sandbox::{Extension, Options, Sandbox, TlsMode};
+use ehlo::{ClientConfig, Credentials, Security, Stage};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{fault, found, names, report, sandbox, usual};
+use super::{config, fault, found, names, report, sandbox, usual};
 
 const DEADLINE: Duration = Duration::from_millis(2500);
 /// What a loaded machine may add.
@@ -73,6 +74,102 @@ async fn a_good_bye_without_an_answer_changes_nothing() {
     let (_, report, _sandbox) = stalled("quit").await;
     assert_eq!(found(&report), ("-", "-"), "{report:?}");
     assert!(report.ok);
+}
+
+#[tokio::test]
+async fn what_is_known_before_the_good_bye_does_not_wait_for_its_answer() {
+    let wrong = Credentials::password("jo@example.org", "wrong").unwrap();
+    for (fault, expected, kind) in [
+        (
+            "reply@auth=535 5.7.8 no",
+            ("authentication", "auth"),
+            Kind::CredentialsRefused,
+        ),
+        (
+            "starttls-stripped",
+            ("starttls-unavailable", "starttls"),
+            Kind::StartTlsNotOffered,
+        ),
+        (
+            "reply@ehlo=550 a full host name is wanted",
+            ("sender-refused", "ehlo"),
+            Kind::HelloRefused,
+        ),
+    ] {
+        let options = Options::default()
+            .with_fault(fault.parse().unwrap())
+            .with_fault("stall@quit".parse().unwrap());
+        let sandbox = sandbox(options).await;
+        let config = config(&sandbox, Security::StartTls).with_credentials(wrong.clone());
+        // With a deadline behind the wait for QUIT's answer, and with one before it.
+        for deadline in [2500, 1000] {
+            let deadline = Duration::from_millis(deadline);
+            let check = Check::new(config.clone()).with_deadline(deadline);
+            let report = report(check).await;
+            assert_eq!(found(&report), expected, "{fault}: {report:?}");
+            assert_eq!(report.diagnosis.unwrap().kind, kind);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_test_mail_whose_answer_does_not_come_may_have_arrived() {
+    for chunking in [true, false] {
+        let mut options = fault("stall@body");
+        if !chunking {
+            options = options.without_extension(Extension::Chunking);
+        }
+        let sandbox = sandbox(options).await;
+        let check = usual(&sandbox).with_send_to("ann@example.com".parse().unwrap());
+        let report = timed(check).await;
+        assert_eq!(found(&report), ("connection-timeout", "body"), "{report:?}");
+        let diagnosis = report.diagnosis.unwrap();
+        assert_eq!(diagnosis.kind, Kind::InDoubt);
+        assert!(!diagnosis.temporary);
+    }
+}
+
+#[tokio::test]
+async fn the_step_that_is_waited_for_is_named_though_more_was_sent_behind_it() {
+    for (step, stage) in [("rcpt", "rcpt"), ("rset", "mail"), ("mail#2", "mail")] {
+        let sandbox = sandbox(fault(&format!("stall@{step}"))).await;
+        let check = usual(&sandbox).with_send_to("ann@example.com".parse().unwrap());
+        let report = timed(check).await;
+        assert_eq!(
+            found(&report),
+            ("connection-timeout", stage),
+            "{step}: {report:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn silence_behind_a_good_handshake_is_not_one_within_it() {
+    let tls = |fault: &str| self::fault(fault).with_tls(TlsMode::Implicit);
+    for (options, security, stage, kind) in [
+        (
+            tls("stall@greeting"),
+            Security::Implicit,
+            "greeting",
+            Kind::NoGreeting,
+        ),
+        (
+            fault("stall@ehlo#2"),
+            Security::StartTls,
+            "ehlo",
+            Kind::ReplyTimedOut,
+        ),
+    ] {
+        let sandbox = sandbox(options).await;
+        let report = timed(Check::new(config(&sandbox, security))).await;
+        assert_eq!(found(&report), ("connection-timeout", stage), "{report:?}");
+        let handshake = report.steps.iter().find(|it| it.name == Stage::Handshake);
+        assert!(handshake.unwrap().ok, "{report:?}");
+        let diagnosis = report.diagnosis.unwrap();
+        assert_eq!(diagnosis.kind, kind);
+        assert!(!diagnosis.to_string().contains("STARTTLS"), "{diagnosis}");
+        assert_eq!(diagnosis.suggestion, None);
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ehlo::check::discover::{Discover, Discovery, Origin, Records, RecordsFuture, Service};
-use ehlo::net::AddressPolicy;
+use ehlo::net::{AddressPolicy, TlsOptions};
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, Sandbox};
-use ehlo::{ClientConfig, Security};
+use ehlo::{Category, ClientConfig, Security, Stage};
 
 use super::{config, implicit, sandbox};
 
@@ -134,6 +134,24 @@ async fn a_host_outside_the_domain_is_named_as_such_and_gets_no_credentials() {
 }
 
 #[tokio::test]
+async fn a_host_that_the_dns_names_does_not_see_the_clients_certificate() {
+    let fault = "tls=client-certificate".parse().unwrap();
+    let tls = sandbox(implicit().with_fault(fault)).await;
+    let own = tls.client_certificate("alice").unwrap();
+    let options = TlsOptions::default()
+        .with_ca_pem(tls.certificate_pem().as_bytes())
+        .unwrap()
+        .with_client_certificate(own.certificate_pem().as_bytes(), own.key_pem().as_bytes())
+        .unwrap();
+    let config = ClientConfig::new("localhost", Security::Implicit).with_tls(options);
+    let zone = Zone::default().with(TLS, &[(0, port(&tls), "localhost.")]);
+    let found = discover(zone, config).await;
+    // It works only for whoever has shown it.
+    assert!(!found.ok, "{found}");
+    assert_eq!(found.error.unwrap().category, "tls");
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_not_trusted_does_not_do() {
     let tls = sandbox(implicit()).await;
     let zone = Zone::default().with(TLS, &[(0, port(&tls), "localhost.")]);
@@ -164,8 +182,14 @@ async fn what_is_not_offered_and_what_is_not_there_is_said() {
 async fn the_policy_for_addresses_holds_for_what_the_dns_names() {
     let tls = sandbox(implicit()).await;
     let zone = Zone::default().with(TLS, &[(0, port(&tls), "localhost.")]);
-    let config = config(&tls, Security::StartTls).with_address_policy(AddressPolicy::PublicOnly);
-    let found = discover(zone, config).await;
+    let found = Discover::new("jo@example.invalid")
+        .unwrap()
+        .with_config(config(&tls, Security::StartTls))
+        .with_address_policy(AddressPolicy::PublicOnly)
+        .with_records(Arc::new(zone))
+        .with_deadline(Duration::from_secs(9))
+        .run()
+        .await;
     assert!(!found.ok);
     let problem = found.candidates[0].problem.as_deref().unwrap();
     assert!(problem.contains("no public address"), "{problem}");
@@ -183,6 +207,42 @@ async fn name_servers_that_are_silent_leave_time_for_guesses() {
     assert!(found.elapsed < Duration::from_secs(8));
     assert_eq!(found.warnings.len(), 3, "{:?}", found.warnings);
     assert_eq!(found.candidates.len(), 9);
+}
+
+#[tokio::test]
+async fn a_name_service_that_does_not_answer_says_nothing_of_the_domain() {
+    let discover = Discover::new("example.invalid").unwrap();
+    let found = discover
+        .with_records(Arc::new(Silence))
+        .with_deadline(Duration::from_millis(900))
+        .run()
+        .await;
+    let error = found.failure().unwrap();
+    assert_eq!(
+        (error.category(), error.stage()),
+        (Category::Dns, Stage::Resolve)
+    );
+    assert!(error.is_temporary(), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the name service did not answer"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("resolver"), "{error}");
+}
+
+#[tokio::test]
+async fn the_mx_of_a_region_leads_to_its_host() {
+    let zone = Zone {
+        exchanges: vec!["mx.zoho.eu.".to_owned()],
+        ..Zone::default()
+    };
+    // Nothing is to leave this machine.
+    let config =
+        ClientConfig::new("x", Security::StartTls).with_unix_socket("/nowhere/to/be/found.socket");
+    let found = discover(zone, config).await;
+    assert_eq!(found.candidates[0].endpoint.host, "smtp.zoho.eu");
 }
 
 #[tokio::test]
@@ -217,6 +277,6 @@ fn what_is_no_address_and_no_domain_is_refused() {
         "x\r\ny",
     ] {
         let error = Discover::new(target).unwrap_err();
-        assert_eq!(error.category(), ehlo::Category::Usage, "{target:?}");
+        assert_eq!(error.category(), Category::Usage, "{target:?}");
     }
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use ehlo::check::Check;
 use ehlo::diagnosis::Kind;
+use ehlo::net::AddressPolicy;
+use ehlo::proto::Protocol;
 use ehlo::providers::Encryption;
 use ehlo::sandbox::{Options, TlsMode};
+use ehlo::settings::Settings;
 use ehlo::{ClientConfig, Security};
 
 use super::{config, fault, found, implicit, logged_in, report, sandbox};
@@ -95,4 +98,51 @@ async fn a_server_without_starttls_is_not_spoken_to_in_clear() {
         ("starttls-unavailable", "starttls"),
         "{report:?}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_is_not_asked_whether_it_speaks_in_clear() {
+    for trouble in ["tls=old", "tls=client-certificate", "stall@greeting"] {
+        let sandbox = sandbox(fault(trouble).with_tls(TlsMode::Implicit)).await;
+        let check = Check::new(config(&sandbox, Security::Implicit))
+            .with_deadline(Duration::from_millis(2500));
+        let report = report(check).await;
+        assert!(!report.ok && report.settings.is_none(), "{report:?}");
+        assert_eq!(sandbox.counters().connections, 1, "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn the_policy_for_addresses_holds_for_an_account() {
+    let sandbox = sandbox(Options::default()).await;
+    let account = Settings::new("jo@example.org", "127.0.0.1")
+        .with_port(sandbox.address().port())
+        .account()
+        .unwrap();
+    let check = Check::of(&account).with_address_policy(AddressPolicy::PublicOnly);
+    let report = report(check).await;
+    assert!(!report.ok, "{report}");
+    assert_eq!(sandbox.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn a_server_for_lmtp_is_told_from_one_that_minds_a_name() {
+    let sandbox = sandbox(Options::default().with_protocol(Protocol::Lmtp)).await;
+    let report = report(Check::new(config(&sandbox, Security::StartTls))).await;
+    let diagnosis = report.diagnosis.expect("it is no server for SMTP");
+    assert_eq!(diagnosis.kind, Kind::NotSmtp, "{diagnosis}");
+    assert!(diagnosis.observed.contains("LMTP"), "{diagnosis}");
+}
+
+#[tokio::test]
+async fn what_was_seen_to_answer_is_said_once_and_not_as_options() {
+    let sandbox = sandbox(implicit()).await;
+    let config = config(&sandbox, Security::StartTls);
+    let report = report(Check::new(config).with_deadline(DEADLINE)).await;
+    let port = sandbox.address().port();
+    let settings = format!("host 127.0.0.1, port {port}, encryption TLS");
+    let text = report.to_string();
+    assert_eq!(text.matches(&settings).count(), 1, "{text}");
+    assert!(text.contains("nobody was logged in"), "{text}");
+    assert!(!text.contains("--"), "{text}");
 }

@@ -289,3 +289,22 @@ async fn sandbox_that_takes_passwords_in_clear() -> Sandbox {
 fn hexadecimal(octets: [u8; 32]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+#[tokio::test]
+async fn a_server_without_rset_is_usable_all_the_same() {
+    for reply in ["502 5.5.1 no such command", "500 what?"] {
+        let sandbox = sandbox(fault(&format!("reply@rset={reply}"))).await;
+        let to = "ann@example.com".parse().unwrap();
+        for check in [usual(&sandbox), usual(&sandbox).with_send_to(to)] {
+            let report = report(check).await;
+            assert!(report.ok, "{report:?}");
+            let about: Vec<_> = report
+                .warnings
+                .iter()
+                .filter(|it| it.contains("RSET"))
+                .collect();
+            assert_eq!(about.len(), 1, "{report}");
+        }
+        assert_eq!(sandbox.counters().messages, 1);
+    }
+}

@@ -50,6 +50,15 @@ async fn a_certificate_that_was_refused_can_be_looked_at() {
 }
 
 #[tokio::test]
+async fn no_stranger_s_certificate_names_the_host_to_send_the_password_to() {
+    let visit = visit(&["--fault", "certificate=wrong-name"], &[]).await;
+    assert_eq!(visit.diagnosis.suggestion, None);
+    // It is named all the same, with who has to confirm it.
+    let first = &visit.diagnosis.advice[0];
+    assert!(first.starts_with("If your provider names "), "{first}");
+}
+
+#[tokio::test]
 async fn another_certificate_than_the_pinned_one_is_there_to_be_pinned() {
     let visit = visit(&[], &[With::AnotherPin]).await;
     let Some(Evidence::Certificate(refused)) = visit.error.evidence() else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 mod evidence;
+mod replies;
 mod secrets;
 pub(crate) mod stage;
 mod table;

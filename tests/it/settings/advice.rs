@@ -112,6 +112,39 @@ fn a_known_host_says_which_ports_it_has() {
 }
 
 #[test]
+fn a_port_that_the_provider_documents_is_not_denied_and_none_is_said_not_to_be() {
+    for (host, port, encryption) in [
+        ("mail.infomaniak.com", 465, "tls"),
+        ("mail.infomaniak.com", 587, "starttls"),
+        ("smtp.mandrillapp.com", 465, "tls"),
+        ("smtp.mandrillapp.com", 2525, "starttls"),
+        ("mail.smtp2go.com", 587, "starttls"),
+        ("mail-eu.smtp2go.com", 8465, "tls"),
+        ("mail.smtp2go.com", 443, "tls"),
+        ("smtp.qq.com", 587, "starttls"),
+        ("smtp.migadu.com", 587, "starttls"),
+        ("smtp.mail.ovh.net", 465, "tls"),
+        ("ssl0.ovh.net", 587, "starttls"),
+        ("smtp.mail.ovh.ca", 465, "tls"),
+        ("in-v3.mailjet.com", 588, "starttls"),
+        ("mail.runbox.com", 587, "starttls"),
+        ("smtp.yandex.ru", 587, "starttls"),
+        ("secure.emailsrvr.com", 587, "starttls"),
+    ] {
+        let settings = settings("jo@acme.example", host, port, encryption);
+        assert_eq!(warnings(&settings), [], "{host} {port} {encryption}");
+    }
+    let other = settings("jo@acme.example", "smtp.seznam.cz", 2525, "starttls");
+    let account = account(&other);
+    let said = &account.warnings()[0].message;
+    assert!(said.contains("not among what is known of"), "{said}");
+    assert!(
+        said.contains("unless the provider says otherwise"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_form_of_a_user_name_is_the_providers() {
     let at = |host, username: &str| {
         settings("jo@acme.example", host, 587, "starttls").with_login(username, "x")

@@ -70,6 +70,13 @@ fn every_entry_is_well_formed() {
             assert!(is_name(name), "{id}: {name}");
             assert!(name.matches('*').count() <= 1, "{id}: {name}");
         }
+        for region in &provider.regions {
+            assert!(provider.mx.contains(&region.mx), "{id}: {region:?}");
+            assert!(
+                !provider.endpoints_at(&region.host).is_empty(),
+                "{id}: {region:?}"
+            );
+        }
         if let Some(app_password) = &provider.app_password {
             assert!(provider.login.contains(&LoginForm::AppPassword), "{id}");
             assert!(is_page(&app_password.url), "{id}");
@@ -279,6 +286,9 @@ fn a_slip_of_the_keyboard_or_another_service_leads_to_the_host_that_was_meant() 
         ("smtp.zhoo.com.au", "smtp.zoho.com.au"),
         ("imap.gmx.net", "mail.gmx.net"),
         ("imap.ionos.de", "smtp.ionos.de"),
+        ("imap.mail.ovh.net", "smtp.mail.ovh.net"),
+        ("smtp.gmai1.com", "smtp.gmail.com"),
+        ("smtp.zpho.com", "smtp.zoho.com"),
     ] {
         assert_eq!(providers::near_host(typed), Some(meant), "{typed}");
     }
@@ -309,6 +319,21 @@ fn hosts_in_their_own_right_are_not_taken_for_slips() {
         "smtp.exmail.com",
         "smtp2.example.org",
         "smtp.one.org",
+        "smtp.mail.ovh.net",
+        "smtp.mail.ovh.ca",
+        "smtp5.mail.ovh.net",
+        "smtp.purelymail.com",
+        "smtp.zeho.com",
+        "smtp.libera.it",
+        "smtp.dreamhorse.com",
+        "smtp.gmx.at.example.org",
+        "smtp.orange.pl",
+        "smtp.zone.com",
+        "mail.mail.de",
+        "smtp.email.de",
+        "smtp.fastmail.net",
+        "smtp.seznam.sk",
+        "smtp.strato.com",
         "localhost",
         "127.0.0.1",
         "mail",
@@ -317,6 +342,25 @@ fn hosts_in_their_own_right_are_not_taken_for_slips() {
         "..",
     ] {
         assert_eq!(providers::near_host(host), None, "{host}");
+    }
+}
+
+#[test]
+fn a_providers_region_is_that_of_the_domains_mx() {
+    for (exchange, host) in [
+        ("mx.zoho.com", "smtp.zoho.com"),
+        ("MX2.zoho.eu.", "smtp.zoho.eu"),
+        ("mx.zoho.com.au", "smtp.zoho.com.au"),
+        ("mx.zohocloud.ca", "smtp.zohocloud.ca"),
+        ("mx00.kundenserver.de", "smtp.ionos.de"),
+        ("mx1.mail.ovh.net", "smtp.mail.ovh.net"),
+        ("mx1.mail.ovh.ca", "smtp.mail.ovh.ca"),
+        ("aspmx.l.google.com", "smtp.gmail.com"),
+    ] {
+        let provider = providers::by_mx(exchange).unwrap();
+        let endpoints = provider.endpoints_by_mx(exchange);
+        assert_eq!(endpoints[0].host, host, "{exchange}");
+        assert!(endpoints.len() > 1, "{exchange}");
     }
 }
 
