@@ -137,6 +137,18 @@ fn of_a_long_dialogue_an_error_has_the_end() {
 }
 
 #[test]
+fn debug_output_of_a_connection_says_how_far_it_is_and_no_secret() {
+    let mut watched = Watched::new(clear(MechanismName::PLAIN));
+    watched.hears("220 mx\r\n");
+    let shown = format!("{:?}", watched.connection);
+    assert!(
+        shown.contains("Ehlo") && shown.contains("closed: false"),
+        "{shown}"
+    );
+    assert!(!shown.contains(PASSWORD), "{shown}");
+}
+
+#[test]
 fn what_cannot_be_submitted_is_handed_back_with_the_reason() {
     let mut watched = Watched::new(Config::new(Security::Plaintext));
     let nobody = Envelope::new(mailbox("a@x.org"), Vec::<Mailbox>::new());
