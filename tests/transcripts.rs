@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use transcript::network;
 use transcript::parse::{self, Transcript};
 use transcript::play::{Pieces, Writes, play};
-use transcript::{bless, matrix};
+use transcript::{bless, matrix, says};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -25,7 +25,16 @@ fn main() {
         }
     }
     trials.extend(matrix::trials());
+    trials.push(Trial::test("errors", || Ok(errors_say_what_is_written()?)));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn errors_say_what_is_written() -> Result<(), String> {
+    let files = parse::all();
+    let transcripts: Result<Vec<_>, _> = files.iter().map(|path| Transcript::load(path)).collect();
+    let mut transcripts = transcripts?;
+    transcripts.retain(|transcript| !NEEDS_IDNA.contains(&transcript.name.as_str()));
+    says::errors(&transcripts)
 }
 
 fn of_file(transcript: Transcript) -> Vec<Trial> {

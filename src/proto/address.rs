@@ -327,6 +327,27 @@ mod tests {
     }
 
     #[test]
+    fn debug_output_shows_the_address() {
+        let domain: Domain = "client.example".parse().unwrap();
+        assert_eq!(format!("{domain:?}"), "Domain(client.example)");
+        let mailbox: Mailbox = "a@x.org".parse().unwrap();
+        assert_eq!(format!("{mailbox:?}"), "<a@x.org>");
+    }
+
+    #[test]
+    fn a_path_or_local_part_beyond_what_servers_must_take_is_long() {
+        let is_long = |local: usize, domain: usize| {
+            let domain = format!("{}org", "x.".repeat((domain - 3) / 2));
+            let mailbox = Mailbox::new(&"l".repeat(local), &domain).unwrap();
+            mailbox.is_long()
+        };
+        assert!(!is_long(64, 189));
+        assert!(is_long(65, 3));
+        assert!(is_long(64, 191));
+        assert!(!is_long(63, 191 - 1));
+    }
+
+    #[test]
     fn a_plain_local_part_is_quoted_where_the_grammar_needs_it() {
         let written = |local| Mailbox::new(local, "x.org").map(|mailbox| mailbox.to_string());
         assert_eq!(written("jo.doe").as_deref(), Ok("jo.doe@x.org"));

@@ -594,6 +594,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_bare_newline_is_found_where_it_is_in_any_pieces() {
+        for (input, offset) in [("ab\rcd\n", 2), ("a\r\nbcd\r", 6), ("abcd\n\r", 4)] {
+            for step in [1, 2, 3, 100] {
+                let found = facts(input.as_bytes(), step).bare_newline;
+                assert_eq!(found, Some(offset), "{input:?} by {step}");
+            }
+        }
+    }
+
+    #[test]
     fn a_scan_finds_the_same_in_any_pieces() {
         let message = b"Subject: caf\xc3\xa9\r\nX: y\r\n\r\n.dot\r\nlonger line\r\n\0\xff\r\n..";
         for step in [1, 2, 5, 1000] {

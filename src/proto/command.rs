@@ -233,4 +233,25 @@ mod tests {
             assert_eq!(text, number.to_string().as_bytes());
         }
     }
+
+    #[test]
+    fn only_lines_that_carry_credentials_are_masked() {
+        let plain = MechanismName::PLAIN;
+        let masked = |command: Command<'_>| command.masked();
+        let auth = masked(Command::Auth(&plain, Some("AGEAYg==")));
+        assert_eq!(auth.as_deref(), Some("AUTH PLAIN ****"));
+        let response = masked(Command::AuthResponse("AGEAYg=="));
+        assert_eq!(response.as_deref(), Some("****"));
+        for shown in [
+            Command::Auth(&plain, None),
+            Command::AuthCancel,
+            Command::StartTls,
+            Command::Data,
+            Command::Bdat(7, Chunk::Last),
+            Command::Rset,
+            Command::Quit,
+        ] {
+            assert_eq!(masked(shown), None, "{shown:?}");
+        }
+    }
 }

@@ -342,6 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_masked_before_it_is_cut() {
+        let mut dialogue = Dialogue::default();
+        dialogue.hide(&Credentials::password("alice", "five tables").unwrap());
+        for before in RECORD - 20..RECORD {
+            let line = [vec![b'x'; before].as_slice(), b"five tables\r\n"].concat();
+            dialogue.record(Side::Server, &line);
+            let text = dialogue.recent([(Side::Client, b""), (Side::Server, b"")]);
+            assert!(!text.contains("xf"), "{text}");
+            dialogue.recent = Recent::default();
+        }
+    }
+
+    #[test]
     fn of_many_lines_in_a_row_the_last_are_kept_whole() {
         let lines = b"RCPT TO:<a@example.org>\r\n".repeat(100);
         let kept = end_of(&lines);

@@ -307,6 +307,11 @@ mod tests {
             assert!(text.parse::<Notify>().is_err(), "{text:?}");
         }
         assert!(Notify::when([]).is_err());
+        let twice = Notify::when([Occasion::Delay, Occasion::Delay]);
+        assert_eq!(
+            twice.map(|notify| notify.to_string()).as_deref(),
+            Ok("DELAY")
+        );
     }
 
     #[test]

@@ -313,3 +313,49 @@ impl StdError for Witness {
         Some(&**beneath)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Category, Party, Stage};
+
+    #[test]
+    fn evidence_is_found_above_what_lies_beneath_and_says_what_was_seen() {
+        let refused = RefusedCertificate::new(CertificateProblem::SelfSigned, "mx", Vec::new());
+        let address = SocketAddr::from(([127, 0, 0, 1], 25));
+        let attempt = Attempt::new(address, io::ErrorKind::TimedOut);
+        for (evidence, words) in [
+            (
+                Evidence::Certificate(refused),
+                "the certificate was refused: self-signed",
+            ),
+            (
+                Evidence::Tls(TlsProblem::Alert(40)),
+                "TLS ended with alert 40",
+            ),
+            (Evidence::Tls(TlsProblem::Version), "TLS failed: version"),
+            (Evidence::Spoken(Spoken::Imap), "IMAP was spoken"),
+            (
+                Evidence::Resolution(Resolution::NoAddress),
+                "the look-up failed: no-address",
+            ),
+            (Evidence::Attempts(vec![attempt]), "1 attempts failed"),
+            (
+                Evidence::AddressPolicy,
+                "the address policy forbids every address",
+            ),
+            (Evidence::ReplyLost, "the reply to the message was lost"),
+        ] {
+            let error = Error::new(Category::Tls, Stage::Handshake, Party::Server, "failed")
+                .with_source(Arc::new(io::Error::other("beneath")))
+                .with_evidence(evidence.clone());
+            assert_eq!(error.evidence(), Some(&evidence));
+            let source = error.source().unwrap();
+            assert_eq!(source.to_string(), words);
+            assert_eq!(source.source().unwrap().to_string(), "beneath");
+        }
+        let plain = Error::new(Category::Tls, Stage::Handshake, Party::Server, "failed")
+            .with_source(Arc::new(io::Error::other("beneath")));
+        assert_eq!(plain.evidence(), None);
+    }
+}

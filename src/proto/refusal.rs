@@ -220,3 +220,230 @@ fn hint(category: Category, stage: Stage, reply: &Reply) -> Option<&'static str>
         | Category::Usage => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::reply::{Code, Statuses};
+
+    const TLS: Circumstances = Circumstances {
+        channel: Channel::Tls,
+        login: LoginState::WithCredentials,
+    };
+
+    const ANONYMOUS: Circumstances = Circumstances {
+        channel: Channel::Clear,
+        login: LoginState::Anonymous,
+    };
+
+    const CLEAR_BY_CHOICE: Circumstances = Circumstances {
+        channel: Channel::ClearByChoice,
+        login: LoginState::Anonymous,
+    };
+
+    fn told(stage: Stage, text: &str, circumstances: Circumstances) -> Error {
+        let code = text[..3].parse().ok().and_then(Code::new).unwrap();
+        let reply = Reply::new(code, Statuses::Read, format!("{text}\r\n"));
+        refusal(stage, &reply, circumstances)
+    }
+
+    #[test]
+    fn a_refusal_has_its_category_by_stage_code_and_circumstances() {
+        for (stage, text, circumstances, category) in [
+            (Stage::Greeting, "554 no", TLS, Category::ConnectionRefused),
+            (Stage::Greeting, "421 no", TLS, Category::Temporary),
+            (Stage::Ehlo, "550 no", TLS, Category::SenderRefused),
+            (
+                Stage::StartTls,
+                "502 no",
+                TLS,
+                Category::StartTlsUnavailable,
+            ),
+            (
+                Stage::StartTls,
+                "454 no",
+                TLS,
+                Category::StartTlsUnavailable,
+            ),
+            (Stage::Auth, "535 no", TLS, Category::Authentication),
+            (Stage::Auth, "454 4.7.0 no", TLS, Category::Authentication),
+            (Stage::Mail, "550 no", TLS, Category::SenderRefused),
+            (Stage::Mail, "550 no", ANONYMOUS, Category::SenderRefused),
+            (Stage::Mail, "552 5.3.4 big", TLS, Category::MessageRefused),
+            (Stage::Mail, "552 5.2.2 full", TLS, Category::MessageRefused),
+            (Stage::Mail, "530 no", TLS, Category::SenderRefused),
+            (Stage::Mail, "530 no", ANONYMOUS, Category::Authentication),
+            (
+                Stage::Mail,
+                "530 no",
+                CLEAR_BY_CHOICE,
+                Category::StartTlsUnavailable,
+            ),
+            (
+                Stage::Mail,
+                "550 no",
+                CLEAR_BY_CHOICE,
+                Category::SenderRefused,
+            ),
+            (Stage::Rcpt, "550 5.1.1 no", TLS, Category::RecipientRefused),
+            (Stage::Rcpt, "552 big", TLS, Category::MessageRefused),
+            (
+                Stage::Rcpt,
+                "552 5.2.2 full",
+                TLS,
+                Category::RecipientRefused,
+            ),
+            (Stage::Rcpt, "452 4.2.2 full", TLS, Category::Temporary),
+            (Stage::Rcpt, "550 5.7.28 flood", TLS, Category::RateLimited),
+            (Stage::Rcpt, "451 4.4.5 busy", TLS, Category::RateLimited),
+            (
+                Stage::Rcpt,
+                "550 5.4.28 no",
+                TLS,
+                Category::RecipientRefused,
+            ),
+            (Stage::Data, "554 no", TLS, Category::MessageRefused),
+            (Stage::Body, "550 no", TLS, Category::MessageRefused),
+            (Stage::Quit, "550 no", TLS, Category::Protocol),
+        ] {
+            let error = told(stage, text, circumstances);
+            assert_eq!(
+                error.category(),
+                category,
+                "{stage} {text} {circumstances:?}"
+            );
+            let lasting = text.starts_with('5') && category != Category::RateLimited;
+            assert_eq!(error.is_temporary(), !lasting, "{stage} {text}");
+            let party = match category {
+                Category::Authentication
+                | Category::MessageRefused
+                | Category::RecipientRefused => Party::Caller,
+                _ => Party::Server,
+            };
+            assert_eq!(error.party(), party, "{stage} {text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_who_refused_what_and_what_to_do() {
+        for (stage, text, circumstances, message, hint) in [
+            (
+                Stage::Greeting,
+                "554 no",
+                TLS,
+                "declined service in its greeting",
+                "check the host",
+            ),
+            (
+                Stage::Mail,
+                "550 no",
+                TLS,
+                "refused MAIL",
+                "Check that the sender's address",
+            ),
+            (
+                Stage::Ehlo,
+                "550 no",
+                TLS,
+                "refused EHLO",
+                "Give another EHLO name",
+            ),
+            (
+                Stage::StartTls,
+                "502 no",
+                TLS,
+                "refused STARTTLS",
+                "try implicit TLS on port 465",
+            ),
+            (
+                Stage::StartTls,
+                "454 no",
+                TLS,
+                "refused STARTTLS",
+                "TLS is not available",
+            ),
+            (
+                Stage::Mail,
+                "530 no",
+                CLEAR_BY_CHOICE,
+                "refused MAIL",
+                "insists on it",
+            ),
+            (
+                Stage::Mail,
+                "530 no",
+                ANONYMOUS,
+                "refused MAIL",
+                "The server wants a log-in",
+            ),
+            (
+                Stage::Auth,
+                "535 no",
+                TLS,
+                "refused AUTH",
+                "Check user name and password",
+            ),
+            (
+                Stage::Auth,
+                "454 no",
+                TLS,
+                "refused AUTH",
+                "cannot check the password for now",
+            ),
+            (
+                Stage::Rcpt,
+                "550 5.7.28 no",
+                TLS,
+                "refused RCPT",
+                "A sending limit is reached",
+            ),
+            (
+                Stage::Rcpt,
+                "450 no",
+                TLS,
+                "refused RCPT",
+                "Try again later.",
+            ),
+            (
+                Stage::Rcpt,
+                "550 no",
+                TLS,
+                "refused RCPT",
+                "Check the recipient's address.",
+            ),
+            (
+                Stage::Body,
+                "554 no",
+                TLS,
+                "refused the message",
+                "Change the message",
+            ),
+        ] {
+            let error = told(stage, text, circumstances);
+            assert_eq!(
+                error.message(),
+                format!("the server {message}"),
+                "{stage} {text}"
+            );
+            let told = error.hint().unwrap_or_default();
+            assert!(told.contains(hint), "{stage} {text}: {told}");
+            assert_eq!(error.to_string(), format!("the server {message}: {text}"));
+        }
+        assert_eq!(told(Stage::Quit, "550 no", TLS).hint(), None);
+    }
+
+    #[test]
+    fn a_status_is_explained_where_it_says_more_than_the_category() {
+        let hint = |stage, text| told(stage, text, TLS).hint().unwrap_or_default().to_owned();
+        assert!(hint(Stage::Rcpt, "550 5.1.1 no").starts_with("5.1.1 says: "));
+        assert!(hint(Stage::Rcpt, "450 4.2.2 no").starts_with("4.2.2 says: "));
+        for (stage, text) in [
+            (Stage::Rcpt, "550 5.1.0 no"),
+            (Stage::Rcpt, "550 5.99.99 no"),
+            (Stage::Auth, "535 5.7.8 no"),
+            (Stage::Rcpt, "550 5.7.28 no"),
+        ] {
+            assert!(!hint(stage, text).contains(" says: "), "{stage} {text}");
+        }
+    }
+}

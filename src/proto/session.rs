@@ -272,3 +272,17 @@ pub enum TransportErrorKind {
     /// The peer speaks another protocol altogether.
     Protocol,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_names_a_channel_binding_and_does_not_show_it() {
+        let exporter = ChannelBinding::TlsExporter([77; 32]);
+        assert_eq!(format!("{exporter:?}"), "TlsExporter(…)");
+        let end_point = ChannelBinding::TlsServerEndPoint(vec![77; 32]);
+        assert_eq!(format!("{end_point:?}"), "TlsServerEndPoint(…)");
+        assert_eq!(format!("{:?}", ChannelBinding::None), "None");
+    }
+}

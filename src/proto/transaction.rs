@@ -656,3 +656,6 @@ impl fmt::Display for SubmitProblem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

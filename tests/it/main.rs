@@ -8,6 +8,7 @@ mod check;
 mod cli;
 #[cfg(all(feature = "sandbox", feature = "diagnosis"))]
 mod diagnosis;
+mod dialogue;
 #[path = "../transcript/event.rs"]
 mod event;
 mod model;

@@ -8,4 +8,5 @@ pub(crate) mod matrix;
 pub(crate) mod network;
 pub(crate) mod parse;
 pub(crate) mod play;
+pub(crate) mod says;
 pub(crate) mod settings;

@@ -9,6 +9,8 @@ use ehlo::proto::{
     Connection, Entry, Event, Observer, TlsSession, TransactionId, TransportError, Verification,
 };
 
+use ehlo::{Error, Verdict};
+
 use super::escape::client_lines;
 use super::event;
 use super::parse::{Block, Stimulus, Transcript};
@@ -85,6 +87,8 @@ pub(crate) struct Player {
     random: Random,
     ids: Vec<TransactionId>,
     finished: Vec<TransactionId>,
+    /// What events and verdicts said of what went wrong.
+    pub(crate) errors: Vec<Error>,
     /// Octets that the transport still takes; `None` while it takes all.
     room: Option<usize>,
     ended: Ended,
@@ -118,6 +122,7 @@ impl Player {
             random: Random(seed),
             ids: Vec::new(),
             finished: Vec::new(),
+            errors: Vec::new(),
             room: None,
             ended: Ended::No,
             secrets: settings.secrets.clone(),
@@ -197,14 +202,35 @@ impl Player {
                 return Err(format!("transaction {id} finished {times} times"));
             }
         }
-        let heard = self.heard.lock().map_err(|error| error.to_string())?;
-        if let Some(secret) = self.secrets.iter().find(|secret| heard.contains(*secret)) {
-            return Err(format!("the observer heard {secret}:\n{heard}"));
+        let stats = self.connection.stats();
+        self.connection.receive(b"250 late\r\n", self.now);
+        self.connection
+            .handle_timeout(self.now + Duration::from_secs(86_400));
+        let mut late = Seen::default();
+        self.drain(&mut late)?;
+        if !late.flight.is_empty() || self.connection.stats() != stats {
+            return Err("it goes on after the end".into());
         }
+        self.is_discreet()?;
         match self.connection.poll_timeout() {
             None => Ok(()),
             Some(_) => Err("a timer runs after the end".into()),
         }
+    }
+
+    /// Neither who watched nor who reads an error has learnt a secret.
+    fn is_discreet(&self) -> Result<(), String> {
+        let heard = self.heard.lock().map_err(|error| error.to_string())?;
+        if let Some(secret) = self.secrets.iter().find(|secret| heard.contains(*secret)) {
+            return Err(format!("the observer heard {secret}:\n{heard}"));
+        }
+        for error in &self.errors {
+            let shown = format!("{error}\n{}", error.progress().transcript);
+            if let Some(secret) = self.secrets.iter().find(|secret| shown.contains(*secret)) {
+                return Err(format!("an error has {secret}:\n{shown}"));
+            }
+        }
+        Ok(())
     }
 
     fn submit(&mut self, submission: &Submission) -> Result<(), String> {
@@ -259,8 +285,14 @@ impl Player {
                     return Err(format!("an event behind the last: {event:?}"));
                 }
                 match &event {
-                    Event::Finished { id, .. } => self.finished.push(*id),
-                    Event::Closed(_) => self.ended = Ended::Yes,
+                    Event::Finished { id, recipients } => {
+                        self.finished.push(*id);
+                        self.errors.extend(recipients.iter().filter_map(reason));
+                    }
+                    Event::Closed(result) => {
+                        self.ended = Ended::Yes;
+                        self.errors.extend(result.clone().err());
+                    }
                     _ => {}
                 }
                 seen.events.push(event::words(&event, &self.ids));
@@ -290,6 +322,14 @@ impl Player {
             }
             self.connection.sent(taken, self.now);
         }
+    }
+}
+
+/// The error of a verdict that has one.
+fn reason(verdict: &Verdict) -> Option<Error> {
+    match verdict {
+        Verdict::NotSent(error) | Verdict::InDoubt(error) => Some(error.clone()),
+        _ => None,
     }
 }
 

@@ -176,3 +176,61 @@ fn fits_a_line(username: &str, secret: &str) -> Result<(), CredentialsError> {
 /// RFC 4954 §4: a line of AUTH has 12,288 octets of base64 at most, which are 9,216. The rest is for
 /// what mechanisms add.
 const LONGEST: usize = 9000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_mechanism_can_carry_is_refused_with_the_reason() {
+        let password = |user: &str, secret: &str| Credentials::password(user, secret).err();
+        let token = |user: &str, secret: &str| Credentials::token(user, secret).err();
+        let external = |user: &str| Credentials::external(user).err();
+        let long = "x".repeat(LONGEST - 5);
+        for (refused, problem) in [
+            (password("alice", &long), None),
+            (
+                password("alice", &format!("{long}y")),
+                Some(CredentialsError::TooLong),
+            ),
+            (password("", "x"), Some(CredentialsError::Username)),
+            (password("a\tb", "x"), Some(CredentialsError::Username)),
+            (password("a", "x\r\n"), Some(CredentialsError::Password)),
+            (token("alice", &long), None),
+            (
+                token("alice", &format!("{long}y")),
+                Some(CredentialsError::TooLong),
+            ),
+            (token("", "x"), Some(CredentialsError::Username)),
+            (token("a\0b", "x"), Some(CredentialsError::Username)),
+            (token("alice", ""), Some(CredentialsError::Token)),
+            (token("alice", "a b"), Some(CredentialsError::Token)),
+            (token("alice", "é"), Some(CredentialsError::Token)),
+            (external(""), None),
+            (external("a\nb"), Some(CredentialsError::Username)),
+            (
+                external(&format!("alice{long}y")),
+                Some(CredentialsError::TooLong),
+            ),
+        ] {
+            assert_eq!(refused, problem);
+        }
+        let shown = format!(
+            "{:?}",
+            Credentials::password("alice", "five tables").unwrap()
+        );
+        assert!(
+            shown.contains("alice") && !shown.contains("tables"),
+            "{shown}"
+        );
+        let words = [
+            (CredentialsError::Username, "user name"),
+            (CredentialsError::Password, "password"),
+            (CredentialsError::Token, "token"),
+            (CredentialsError::TooLong, "9000"),
+        ];
+        for (problem, word) in words {
+            assert!(problem.to_string().contains(word), "{problem}");
+        }
+    }
+}
