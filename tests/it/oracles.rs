@@ -337,7 +337,8 @@ pub(crate) fn stays_in_its_line(envelope: Envelope, hello: Option<Domain>) -> Re
     let lines: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
     let starts: [&[u8]; 3] = [b"EHLO ", b"MAIL FROM:<", b"DATA"];
     if may_be_refused && lines.len() == 1 && lines[0].starts_with(starts[0]) {
-        let refused = bench.events.iter().any(|event| match event {
+        let mut events = std::iter::from_fn(|| bench.connection.poll_event());
+        let refused = events.any(|event| match event {
             Event::Finished { recipients, .. } => {
                 let not_sent = |verdict: &Verdict| matches!(verdict, Verdict::NotSent(_));
                 recipients.iter().all(not_sent)
