@@ -92,6 +92,7 @@ impl Errand {
         let rest = self.envelope.rest(&outcome);
         let all = self.envelope.recipients().len();
         let ending = match &rest {
+            None if outcome.verdicts().iter().any(is_cut_off) => Ending::CutOff,
             None => Ending::Answered,
             Some(rest) if rest.recipients().len() < all => Ending::Partly,
             Some(_) if client.is_open() => Ending::UsedUp,
@@ -245,6 +246,15 @@ impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
     ) -> Poll<io::Result<()>> {
         self.used = Used::Yes;
         Pin::new(&mut self.reader).poll_read(cx, buffer)
+    }
+}
+
+/// Whether the end of the connection is its verdict (a 421 is one: RFC 5321 §3.8).
+fn is_cut_off(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::InDoubt(_) => true,
+        Verdict::Refused { reply, .. } => reply.code().number() == 421,
+        Verdict::Accepted(_) | Verdict::Deferred(_) | Verdict::NotSent(_) => false,
     }
 }
 

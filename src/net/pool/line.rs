@@ -61,6 +61,8 @@ enum Blame {
 pub(super) enum Ending {
     /// With an answer to it.
     Answered,
+    /// With a verdict that the end of the connection gave it: in doubt, or refused by a 421.
+    CutOff,
     /// With an answer for some of its recipients: the session is of no use for the others.
     Partly,
     /// It was not sent, since the session has used up what the server takes in one.
@@ -210,8 +212,16 @@ impl Line {
     fn fare(&mut self, first: bool, ending: Ending) -> Fare {
         match ending {
             Ending::Answered => Fare::Final,
+            Ending::CutOff => {
+                self.blame = Blame::Found;
+                Fare::Final
+            }
             Ending::Partly => {
                 self.end();
+                if !self.is_alive() {
+                    // It was lost with what is left of this message.
+                    self.blame = Blame::Found;
+                }
                 Fare::Free
             }
             Ending::UsedUp => {

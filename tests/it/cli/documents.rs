@@ -233,7 +233,7 @@ async fn lmtp_has_a_result_for_each_recipient() {
 #[tokio::test]
 async fn a_silent_server_is_a_time_out() {
     let server = Server::with_fault("stall@greeting").await;
-    let run = server.send(&["--timeout", "0.2"]).await;
+    let run = server.send(&["--timeout", "2"]).await;
     run.assert_failed(69, "connection-timeout", "greeting");
     // In clear, and with time enough for a busy machine to get there.
     let server = Server::with_fault("stall@mail").await;

@@ -102,14 +102,14 @@ async fn check(case: &Case) -> Run {
             With::Recipient(another) => recipient = another,
             With::OneByOne => more.push("--no-pipelining".to_owned()),
             With::ShortGreeting | With::ShortHandshake | With::ShortRcpt => {
-                more.extend(["--timeout".to_owned(), "2".to_owned()]);
+                more.extend(["--timeout".to_owned(), "5".to_owned()]);
             }
             With::Size(_) => {}
         }
     }
     let port = port.to_string();
     let mut arguments = vec!["check", "--json", "--host", host, "--port", &port];
-    arguments.extend(["--encryption", encryption, "--deadline", "15"]);
+    arguments.extend(["--encryption", encryption, "--deadline", "30"]);
     arguments.extend(["--from", "alice@example.org", "--send-to", recipient]);
     arguments.extend(login);
     arguments.extend(trust);

@@ -124,7 +124,7 @@ async fn through(kind: Kind, answers: &[&[u8]], end: End) -> Error {
     let peer = TestProxy::scripted(kind, answers, end).await;
     let patience = match end {
         End::Close => Duration::from_secs(20),
-        End::Silence => Duration::from_millis(300),
+        End::Silence => Duration::from_secs(1),
     };
     let config = config(&sandbox, Security::Plaintext)
         .with_proxy(peer.proxy())

@@ -178,6 +178,27 @@ async fn those_behind_a_message_that_ends_the_connection_are_not_its_victims() {
 }
 
 #[tokio::test]
+async fn those_behind_a_message_that_had_its_verdict_from_the_end_are_not_its_victims() {
+    for (fault, first) in [
+        ("close@body#1", "?"),
+        ("reset@body#1", "?"),
+        ("shutdown@body#1", "r"),
+    ] {
+        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let pool = Pool::with_options(config, single());
+        let all = tokio::join!(
+            send_each(&pool, &["a@x.org"]),
+            send_each(&pool, &["b@x.org"]),
+            send_each(&pool, &["c@x.org"])
+        );
+        assert_eq!(all.0, first, "{fault}");
+        assert_eq!(all.1 + &all.2, "aa", "{fault}");
+        assert_eq!(sandbox.counters().connections, 2, "{fault}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_nobody_uses_is_closed_in_good_order() {
     let (sandbox, config, mut happenings) = watched(Options::default(), &[]).await;
     let options = single().with_idle_timeout(Duration::ZERO);
