@@ -311,11 +311,15 @@ pub(crate) fn stays_in_its_line(envelope: Envelope, hello: Option<Domain>) -> Re
     config.hello = hello;
     config.unadvertised = Unadvertised::Send;
     let commands = 3 + envelope.recipients().len();
-    // A parameter that the engine knows may be at the wrong command, or ask for too much.
+    // A parameter that the engine knows may be at the wrong command, or ask for too much; and a
+    // command may be longer than servers read.
     let may_be_refused = {
-        let of_recipients = envelope.recipients().iter().map(|it| it.params());
+        let recipients = envelope.recipients();
+        let of_recipients = recipients.iter().map(|it| it.params());
         let mut params = of_recipients.chain([envelope.params()]);
+        let mut paths = recipients.iter().map(|it| it.mailbox().as_str().len());
         params.any(|params| params.iter().any(|it| it.keyword() != "X-ODD"))
+            || paths.any(|length| length > 1_000)
     };
     let mut bench = Bench::new(config);
     bench.act(&Action::Receive(b"220 mx\r\n".to_vec()));

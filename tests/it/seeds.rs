@@ -67,6 +67,8 @@ fn addresses_stay_in_their_place() {
     }
     // Parameters that the engine knows: each belongs to one command.
     addresses.extend(["NOTIFY=NEVER", "RET=HDRS", "HOLDFOR=0", "REQUIRETLS"].map(str::to_owned));
+    // No server reads a command of this length.
+    addresses.insert(format!("{}@example.org", "a".repeat(2_100)));
     let numbered = addresses.into_iter().enumerate();
     let seeds: Vec<_> = numbered
         .map(|(number, address)| (number.to_string(), address.into_bytes()))
