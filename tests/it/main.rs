@@ -17,6 +17,7 @@ mod net;
 mod oracles;
 mod preflight;
 mod properties;
+mod recipients;
 mod reference;
 mod rules;
 mod samples;
