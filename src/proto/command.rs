@@ -5,7 +5,8 @@ use super::params::Params;
 use super::sasl::MechanismName;
 use crate::error::Stage;
 
-/// One command of the client. Its parts cannot hold a CR, LF or NUL, so its text is one line.
+/// One command of the client, but for RCPT, which comes in runs and is [`put_rcpt`]. Its parts cannot
+/// hold a CR, LF or NUL, so its text is one line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
     Ehlo(&'a Domain),
@@ -25,7 +26,6 @@ pub(crate) enum Command<'a> {
         utf8: Utf8Param,
         params: &'a Params,
     },
-    Rcpt(&'a Mailbox, &'a Params),
     Data,
     Bdat(u64, Chunk),
     Rset,
@@ -62,10 +62,6 @@ impl Command<'_> {
                 put(text, [body.as_str(), utf8.as_str()]);
                 put_params(text, params);
             }
-            Self::Rcpt(mailbox, params) => {
-                put(text, ["RCPT TO:<", mailbox.as_str(), ">"]);
-                put_params(text, params);
-            }
             Self::Data => put(text, ["DATA"]),
             Self::Bdat(octets, chunk) => {
                 put(text, ["BDAT "]);
@@ -87,7 +83,6 @@ impl Command<'_> {
             Self::StartTls => "STARTTLS",
             Self::Auth(..) | Self::AuthResponse(_) | Self::AuthCancel => "AUTH",
             Self::Mail { .. } => "MAIL",
-            Self::Rcpt(..) => "RCPT",
             Self::Data => "DATA",
             Self::Bdat(..) => "BDAT",
             Self::Rset => "RSET",
@@ -107,7 +102,6 @@ impl Command<'_> {
             | Self::Auth(_, None)
             | Self::AuthCancel
             | Self::Mail { .. }
-            | Self::Rcpt(..)
             | Self::Data
             | Self::Bdat(..)
             | Self::Rset
@@ -204,6 +198,18 @@ fn put_number(text: &mut Vec<u8>, mut number: u64) {
         }
     }
     text.extend_from_slice(&digits[first..]);
+}
+
+/// Appends the line of RCPT.
+#[inline]
+pub(crate) fn put_rcpt(text: &mut Vec<u8>, mailbox: &Mailbox, params: &Params) {
+    put(text, ["RCPT TO:<", mailbox.as_str()]);
+    if params.is_empty() {
+        return put(text, [">\r\n"]);
+    }
+    put(text, [">"]);
+    put_params(text, params);
+    put(text, ["\r\n"]);
 }
 
 fn put_params(text: &mut Vec<u8>, params: &Params) {

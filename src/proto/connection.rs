@@ -316,6 +316,12 @@ impl Connection {
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() && !self.link.input.is_empty() {
             let head = self.link.head();
+            if let (Some(Expect::Rcpt(id, _)), Phase::Ready) = (head, &self.phase)
+                && self.pipeline.recipients_accepted(id, &mut self.link, now) > 0
+            {
+                self.advance(now);
+                continue;
+            }
             let statuses = match head {
                 Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
