@@ -54,19 +54,27 @@ impl Command<'_> {
                 utf8,
                 params,
             } => {
-                put(text, ["MAIL FROM:<", from.as_str(), ">"]);
-                if let Some(size) = size {
-                    put(text, [" SIZE="]);
-                    put_number(text, size);
+                put(text, ["MAIL FROM:<", from.as_str()]);
+                match size {
+                    Some(size) => {
+                        put(text, ["> SIZE="]);
+                        put_number(text, size);
+                    }
+                    None => put(text, [">"]),
                 }
-                put(text, [body.as_str(), utf8.as_str()]);
+                if (body, utf8) != (BodyParam::Absent, Utf8Param::Absent) {
+                    put(text, [body.as_str(), utf8.as_str()]);
+                }
                 put_params(text, params);
             }
             Self::Data => put(text, ["DATA"]),
             Self::Bdat(octets, chunk) => {
                 put(text, ["BDAT "]);
                 put_number(text, octets);
-                put(text, [chunk.as_str()]);
+                match chunk {
+                    Chunk::More => {}
+                    Chunk::Last => put(text, [" LAST"]),
+                }
             }
             Self::Rset => put(text, ["RSET"]),
             Self::Quit => put(text, ["QUIT"]),
@@ -115,15 +123,6 @@ impl Command<'_> {
 pub(crate) enum Chunk {
     More,
     Last,
-}
-
-impl Chunk {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::More => "",
-            Self::Last => " LAST",
-        }
-    }
 }
 
 /// The `BODY` parameter of MAIL (RFC 6152, RFC 3030 §3).
@@ -178,7 +177,7 @@ pub(crate) fn stage_verb(stage: Stage) -> &'static str {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn put<const COUNT: usize>(text: &mut Vec<u8>, parts: [&str; COUNT]) {
     for part in parts {
         text.extend_from_slice(part.as_bytes());

@@ -434,7 +434,7 @@ impl Connection {
 
     #[inline]
     fn advance(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ready) && !self.pipeline.waits_for_reply(&self.link) {
+        if matches!(self.phase, Phase::Ready) && !self.pipeline.is_silent(&self.link) {
             self.pipeline.advance(&mut self.link, now);
         }
     }

@@ -10,6 +10,7 @@ use super::config::{Config, RecipientEvents};
 use super::dialogue::{Dialogue, Side};
 use super::event::{Event, Stats};
 use super::framing::Framing;
+use super::offers::Offers;
 use super::output::Output;
 use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Nonces;
@@ -193,7 +194,7 @@ impl Link {
         &mut self,
         id: TransactionId,
         named: impl Iterator<Item = (usize, &'a Recipient)>,
-        may_speak: impl Fn(&Self) -> bool,
+        offers: &Offers,
         now: Instant,
     ) -> Named {
         self.record_replies();
@@ -216,7 +217,7 @@ impl Link {
                 content: 0,
             });
             count += 1;
-            if !may_speak(self) {
+            if !offers.may_speak(self) {
                 left = Some(index + 1);
                 break;
             }

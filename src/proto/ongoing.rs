@@ -11,7 +11,7 @@ use super::fault;
 use super::limits::{ServerLimits, Used};
 use super::link::{Link, Named};
 use super::notice::Notice;
-use super::offers::Way;
+use super::offers::{Offers, Way};
 use super::pipeline::Flow;
 use super::preflight::{self, Effect, Judgement, Shortfall};
 use super::reply::{Class, Code, Reply};
@@ -105,7 +105,7 @@ impl Transaction {
     pub(super) fn recipients(
         &mut self,
         from: usize,
-        may_speak: impl Fn(&Link) -> bool,
+        offers: &Offers,
         link: &mut Link,
         now: Instant,
     ) -> Step {
@@ -115,7 +115,7 @@ impl Transaction {
             Slot::Waiting => Some((index, recipient)),
             Slot::Taken | Slot::Decided(_) => None,
         });
-        let Named { count, left } = link.recipients(self.id, waiting, may_speak, now);
+        let Named { count, left } = link.recipients(self.id, waiting, offers, now);
         self.outstanding += count;
         self.unanswered += count;
         left.map_or(Step::Commit, Step::Recipients)
