@@ -8,7 +8,8 @@ use ehlo::proto::{
     Config, Connection, Context, Event, SubmitProblem, TransportError, TransportErrorKind,
 };
 use ehlo::{
-    BareNewlines, Body, Category, Commitment, Content, Envelope, Error, Mailbox, Party, Security,
+    BareNewlines, Body, Category, Commitment, Content, Envelope, Error, Mailbox, Outcome, Party,
+    Security, Streamed, Verdict,
 };
 
 fn connection(security: Security) -> Connection {
@@ -243,4 +244,90 @@ fn what_is_not_asked_for_is_not_answered() {
     assert_eq!(connection.stats(), before);
     assert!(connection.is_open() && !connection.has_events());
     assert!(connection.session().unwrap().tls().is_none());
+}
+
+/// A connection whose server waits for this stream.
+fn streaming(declared: Streamed) -> Connection {
+    let mut connection = ready();
+    let one = envelope(&["b@example.org"]);
+    connection
+        .submit(one, Body::Streamed(declared), Instant::now())
+        .unwrap();
+    take(&mut connection);
+    let replies = b"250 a\r\n250 b\r\n354 go\r\n";
+    connection.receive(replies, Instant::now());
+    connection
+}
+
+#[test]
+fn behind_a_piece_that_breaks_its_word_nothing_more_is_taken() {
+    let now = Instant::now();
+    let mut connection = streaming(Streamed::default());
+    let mut writer = connection.body_writer().unwrap();
+    writer.write("caf\u{e9}\r\n".into(), now);
+    assert_eq!(writer.room(), 0);
+    writer.write("more\r\n".into(), now);
+    writer.finish(now);
+    assert!(!connection.has_unsent());
+    let told = events(&mut connection);
+    let finished = told
+        .iter()
+        .filter(|event| matches!(event, Event::Finished { .. }));
+    assert_eq!(finished.count(), 1);
+    let Some(Event::Finished { recipients, .. }) = told.iter().rev().nth(1) else {
+        panic!("{told:?}");
+    };
+    let [Verdict::NotSent(error)] = &recipients[..] else {
+        panic!("{recipients:?}");
+    };
+    assert_eq!(error.category(), Category::Usage);
+}
+
+#[test]
+fn a_writer_has_room_for_so_much_as_is_encoded_ahead_of_the_transport() {
+    let now = Instant::now();
+    let mut connection = streaming(Streamed::default());
+    let mut writer = connection.body_writer().unwrap();
+    assert_eq!(writer.room(), 256 * 1024);
+    writer.write(vec![b'x'; 256 * 1024 - 1].into(), now);
+    assert_eq!(writer.room(), 1);
+    writer.write("x".into(), now);
+    assert_eq!(writer.room(), 0);
+    let id = writer.id();
+    assert!(connection.body_writer().is_none());
+    connection.sent(100, now);
+    let writer = connection.body_writer().unwrap();
+    assert_eq!((writer.room(), writer.id()), (100, id));
+    // Whoever has no more may say so, or give it up.
+    writer.abandon(now);
+    assert!(matches!(
+        end(&mut connection).category(),
+        Category::ConnectionLost
+    ));
+}
+
+#[test]
+fn a_refusal_for_lack_of_tls_is_one_in_the_session_that_could_have_it() {
+    let mut connection = connection(Security::Plaintext);
+    for reply in ["220 mx\r\n", "250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n"] {
+        connection.receive(reply.as_bytes(), Instant::now());
+        take(&mut connection);
+    }
+    let one = envelope(&["b@example.org"]);
+    connection.submit(one, hello(), Instant::now()).unwrap();
+    take(&mut connection);
+    let refusals = "530 Must issue a STARTTLS command first\r\n".repeat(3);
+    connection.receive(refusals.as_bytes(), Instant::now());
+    let Some(Event::Finished { recipients, .. }) = events(&mut connection).pop() else {
+        panic!("it is not finished");
+    };
+    let outcome = Outcome::new(recipients);
+    let unknown = outcome.error().unwrap().category();
+    let outcome = outcome.in_session(connection.session().unwrap());
+    let known = outcome.error().unwrap().category();
+    assert_ne!(unknown, known);
+    assert_eq!(known, Category::StartTlsUnavailable);
+    // The session stays known when the rest of the message had none of its own.
+    let again = outcome.with_rest(Outcome::new(Vec::new()));
+    assert_eq!(again.error().unwrap().category(), known);
 }
