@@ -59,8 +59,11 @@ async fn a_message_that_met_a_dead_connection_goes_by_a_new_one() {
         "reset@mail#2",
         "shutdown@mail#2",
         "close@data#2",
+        "garbage@mail#2",
+        "stall@mail#2",
     ] {
-        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let (sandbox, mut config) = server(Options::default(), &[fault]).await;
+        config.session.timeouts.mail = Duration::from_secs(1);
         let pool = Pool::with_options(config, single());
         assert_eq!(
             send_each(&pool, &["a@x.org", "b@x.org"]).await,
@@ -186,8 +189,11 @@ async fn those_behind_a_message_that_had_its_verdict_from_the_end_are_not_its_vi
         ("close@body#1", "?"),
         ("reset@body#1", "?"),
         ("shutdown@body#1", "r"),
+        ("garbage@body#1", "?"),
+        ("stall@body#1", "?"),
     ] {
-        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let (sandbox, mut config) = server(Options::default(), &[fault]).await;
+        config.session.timeouts.body = Duration::from_secs(1);
         let pool = Pool::with_options(config, single());
         let all = tokio::join!(
             send_each(&pool, &["a@x.org"]),
