@@ -111,6 +111,17 @@ fn what_a_session_did_not_get_to_goes_to_the_next_and_comes_back_in_its_place() 
     );
     let decided = Outcome::new(vec![refused("550 no"), in_doubt(), refused("421 bye")]);
     assert!(of_three(Commitment::Each).rest(&decided).is_none());
+    for category in [Category::ConnectionTimeout, Category::Protocol] {
+        for (stage, goes_on) in [
+            (Stage::Mail, true),
+            (Stage::Body, true),
+            (Stage::Connect, false),
+        ] {
+            let silent = Outcome::new(vec![not_sent(category, stage), in_doubt(), in_doubt()]);
+            let rest = of_three(Commitment::Each).rest(&silent);
+            assert_eq!(rest.is_some(), goes_on, "{category} at {stage}");
+        }
+    }
     let later = Outcome::new(vec![refused("551 b"), refused("552 d")]);
     let whole = outcome().with_rest(later).into_verdicts();
     let codes = whole
