@@ -17,7 +17,7 @@ use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
-use super::shared::{Departure, Life, Owner, Standing, State, closed_error, now};
+use super::shared::{Departure, Life, Name, Owner, Standing, State, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
@@ -268,6 +268,11 @@ impl Client {
         self.owner.shared.lock().answered()
     }
 
+    /// The first message that had no answer when the connection ended.
+    pub(super) fn casualty(&self) -> Option<Name> {
+        self.owner.shared.lock().casualty()
+    }
+
     /// Whether it still takes messages: nobody has ended it, and nobody is about to.
     pub(super) fn is_open(&self) -> bool {
         let state = self.owner.shared.lock();
@@ -387,6 +392,15 @@ enum DeliveryStage {
 }
 
 impl Delivery {
+    /// By which the connection knows the message, as long as its outcome was not taken.
+    pub(super) fn name(&self) -> Option<Name> {
+        match self.stage {
+            DeliveryStage::Waiting(id) => Some(Name::Alone(id)),
+            DeliveryStage::InRounds(number) => Some(Name::InRounds(number)),
+            DeliveryStage::Refused(_) | DeliveryStage::Taken => None,
+        }
+    }
+
     /// Writes a streamed body, as the engine wants it, and waits for the outcome.
     pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
         let mut buffer = BytesMut::new();

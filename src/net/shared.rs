@@ -45,6 +45,8 @@ pub(super) struct State {
     leave: Leave,
     /// Transactions that the server has answered.
     answered: u64,
+    /// The first message that had no answer when the connection ended.
+    casualty: Option<Name>,
     /// Unfinished transactions whose body is streamed.
     streamed: usize,
     /// Who waits for the end of the connection.
@@ -89,6 +91,14 @@ pub(super) enum Standing {
     Room,
 }
 
+/// By which a connection knows a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Alone(TransactionId),
+    /// In several transactions, and its number among those.
+    InRounds(u64),
+}
+
 struct Slot {
     id: TransactionId,
     progress: Progress,
@@ -127,6 +137,7 @@ impl Shared {
                 found_limit: None,
                 leave: Leave::No,
                 answered: 0,
+                casualty: None,
                 streamed: 0,
                 mourners: Vec::new(),
                 woken: Vec::new(),
@@ -314,6 +325,11 @@ impl State {
         self.answered
     }
 
+    /// The first message that had no answer when the connection ended.
+    pub(super) fn casualty(&self) -> Option<Name> {
+        self.casualty
+    }
+
     /// How many recipients a transaction may have, as far as the server has said or shown it.
     pub(super) fn recipient_limit(&self) -> Option<usize> {
         let stated = self.connection.session().and_then(|session| {
@@ -465,7 +481,18 @@ impl State {
         let Some(index) = self.position(id) else {
             return 0;
         };
+        let cut_off = self.casualty.is_none()
+            && !self.connection.is_open()
+            && !verdicts.iter().all(is_answer);
         let slot = &mut self.slots[index];
+        if cut_off {
+            self.casualty = Some(match slot.progress {
+                Progress::Part(number) => Name::InRounds(number),
+                Progress::Waiting(_) | Progress::Abandoned | Progress::Finished(_) => {
+                    Name::Alone(id)
+                }
+            });
+        }
         self.unfinished = self.unfinished.saturating_sub(1);
         self.answered += u64::from(verdicts.iter().any(is_answer));
         if slot.kind == Kind::Streamed {

@@ -344,12 +344,21 @@ fn misunderstood(way: Way, code: Code, link: &Link) -> Option<Error> {
 }
 
 fn reset_answered(code: Code, link: &Link) -> Flow {
-    if code.class() == Class::Completed {
-        return Flow::Continue;
-    }
     let message = "the server refused RSET, so that no further message can be sent";
-    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
-    Flow::Fail(error.with_reply(link.reply(code)))
+    match code.class() {
+        Class::Completed => Flow::Continue,
+        // It may read what comes now as a message.
+        Class::Intermediate => Flow::Close(fault::unexpected(
+            Stage::Mail,
+            "250",
+            link.reply(code),
+            link,
+        )),
+        Class::Transient | Class::Permanent => {
+            let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
+            Flow::Fail(error.with_reply(link.reply(code)))
+        }
+    }
 }
 
 /// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.

@@ -684,3 +684,6 @@ const WINDOW: usize = 64 * 1024;
 
 /// Octets of whole messages that may wait for their replies while further ones follow.
 const OVERLAP: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests;
