@@ -6,7 +6,7 @@ use super::limits::ServerLimits;
 use super::session::{Session, TlsSession};
 
 /// What of the server's offers bears on transactions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offers {
     pub(crate) pipelining: Pipelining,
     pub(crate) size: Offer<u64>,
