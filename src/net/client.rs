@@ -513,27 +513,16 @@ impl Future for Delivery {
 
     /// Pending for ever once the outcome was taken.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match std::mem::replace(&mut self.stage, DeliveryStage::Taken) {
-            DeliveryStage::Waiting(id) => {
-                let finished = self.owner.shared.lock().poll_finished(id, cx);
-                match finished {
-                    Poll::Ready(outcome) => Poll::Ready(outcome),
-                    Poll::Pending => {
-                        self.stage = DeliveryStage::Waiting(id);
-                        Poll::Pending
-                    }
-                }
-            }
-            DeliveryStage::InRounds(number) => {
-                let finished = self.owner.shared.lock().poll_rounds(number, cx);
-                if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(number);
-                }
-                finished
-            }
-            DeliveryStage::Refused(outcome) => Poll::Ready(outcome),
+        let outcome = match &self.stage {
+            DeliveryStage::Waiting(id) => self.owner.shared.lock().poll_finished(*id, cx),
+            DeliveryStage::InRounds(number) => self.owner.shared.lock().poll_rounds(*number, cx),
+            DeliveryStage::Refused(outcome) => Poll::Ready(outcome.clone()),
             DeliveryStage::Taken => Poll::Pending,
+        };
+        if outcome.is_ready() {
+            self.stage = DeliveryStage::Taken;
         }
+        outcome
     }
 }
 
