@@ -405,10 +405,13 @@ impl Delivery {
     pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
         let mut buffer = BytesMut::new();
         loop {
-            if let Some(outcome) = self.room_or_outcome().await {
+            // With nearly all of the last piece sent, its memory serves again.
+            let is_used_up = buffer.capacity() < PIECE / 4;
+            let room = if is_used_up { PIECE / 4 * 3 } else { 1 };
+            if let Some(outcome) = self.room_or_outcome(room).await {
                 return outcome;
             }
-            if buffer.capacity() < PIECE / 4 {
+            if is_used_up {
                 buffer.reserve(PIECE);
             }
             let read = tokio::select! {
@@ -419,7 +422,7 @@ impl Delivery {
             match read {
                 Ok(0) => {
                     while self.finish_body() == Taken::No {
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -429,7 +432,7 @@ impl Delivery {
                     let mut piece = buffer.split().freeze();
                     while let Err(back) = self.write_body(piece) {
                         piece = back;
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -442,13 +445,13 @@ impl Delivery {
         }
     }
 
-    /// Waits until the engine wants more of the body, or the transaction is over.
-    async fn room_or_outcome(&mut self) -> Option<Outcome> {
+    /// Waits until the engine wants so many octets more of the body, or the transaction is over.
+    async fn room_or_outcome(&mut self, room: usize) -> Option<Outcome> {
         poll_fn(|cx| {
             let DeliveryStage::Waiting(id) = self.stage else {
                 return Pin::new(&mut *self).poll(cx).map(Some);
             };
-            let standing = self.owner.shared.lock().poll_standing(id, cx);
+            let standing = self.owner.shared.lock().poll_standing(id, room, cx);
             match standing {
                 Poll::Ready(Standing::Room) => Poll::Ready(None),
                 Poll::Ready(Standing::Finished(outcome)) => {

@@ -1,5 +1,7 @@
 //! The engine's one public value: inputs, commands, outputs.
 
+pub(crate) mod dormant;
+
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -419,7 +421,7 @@ impl Connection {
             true => Welcome::Doubtful,
             false => Welcome::Sure,
         };
-        let offers = Offers::new(&session, config);
+        let offers = Arc::new(Offers::new(&session, config));
         self.pipeline.ready(offers, config.behind_message, welcome);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);

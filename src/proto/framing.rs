@@ -159,6 +159,16 @@ impl Framing {
         }
     }
 
+    /// Begins anew, without the last reply.
+    pub(crate) fn begin_again(&mut self, limits: Limits) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        *self = Self {
+            buffer,
+            ..Self::new(limits)
+        };
+    }
+
     /// Whether no octet is left over.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest == self.buffer.len()

@@ -7,7 +7,7 @@ use super::link::Link;
 use super::session::{Session, TlsSession};
 
 /// What of the server's offers bears on transactions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offers {
     pub(crate) pipelining: Pipelining,
     pub(crate) size: Offer<u64>,

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body::Fill;
@@ -31,9 +32,9 @@ pub(crate) struct Pipeline {
     pub(super) next_id: u64,
     /// The transaction that the sender is at.
     pub(super) cursor: u64,
-    pub(super) offers: Offers,
+    pub(super) offers: Arc<Offers>,
     /// What this session has used up of the server's limits.
-    used: Used,
+    pub(super) used: Used,
     pub(super) behind: BehindMessage,
     pub(super) overlap: Overlap,
     pub(super) last_message: LastMessage,
@@ -111,7 +112,7 @@ impl Pipeline {
             transactions: VecDeque::new(),
             next_id: 0,
             cursor: 0,
-            offers: Offers::default(),
+            offers: Arc::default(),
             used: Used::default(),
             behind: BehindMessage::Allowed,
             overlap: Overlap::Allowed,
@@ -125,7 +126,7 @@ impl Pipeline {
     }
 
     /// The session is ready: this is what the server offers.
-    pub(crate) fn ready(&mut self, offers: Offers, behind: BehindMessage, welcome: Welcome) {
+    pub(crate) fn ready(&mut self, offers: Arc<Offers>, behind: BehindMessage, welcome: Welcome) {
         self.offers = offers;
         self.behind = behind;
         self.welcome = welcome;

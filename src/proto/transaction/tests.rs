@@ -283,15 +283,17 @@ fn what_is_known_of_a_stream_is_what_was_declared() {
 
 #[test]
 fn a_recipient_who_was_not_sent_to_may_have_another_try_only_where_the_session_is_to_blame() {
-    for (category, untried) in [
-        (Category::ConnectionLost, true),
-        (Category::Temporary, true),
-        (Category::Usage, false),
-        (Category::Protocol, false),
-        (Category::ConnectionTimeout, false),
+    for (category, stage, untried) in [
+        (Category::ConnectionLost, Stage::Rcpt, true),
+        (Category::Temporary, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Rcpt, true),
+        (Category::Protocol, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Connect, false),
+        (Category::Protocol, Stage::Greeting, false),
+        (Category::Usage, Stage::Rcpt, false),
     ] {
-        let outcome = Outcome::new(vec![not_sent(category, Stage::Rcpt); 3]);
+        let outcome = Outcome::new(vec![not_sent(category, stage); 3]);
         let rest = of_three(Commitment::Each).rest(&outcome);
-        assert_eq!(rest.is_some(), untried, "{category}");
+        assert_eq!(rest.is_some(), untried, "{category} at {stage}");
     }
 }
