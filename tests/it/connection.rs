@@ -414,3 +414,25 @@ fn flight(connection: &mut Connection) -> Vec<u8> {
     }
     flight
 }
+
+#[test]
+fn a_server_that_refuses_what_begins_behind_a_message_is_known_to_do_so() {
+    for (second, refuses) in [("250", false), ("450", false), ("503", true)] {
+        let mut connection = ready();
+        for _ in 0..2 {
+            let one = envelope(&["b@example.org"]);
+            connection.submit(one, hello(), Instant::now()).unwrap();
+        }
+        for replies in [
+            "250 a\r\n250 b\r\n354 go\r\n".to_owned(),
+            format!("250 stored\r\n{second} a\r\n{second} b\r\n503 no\r\n"),
+        ] {
+            take(&mut connection);
+            connection.receive(replies.as_bytes(), Instant::now());
+        }
+        assert!(connection.is_open());
+        let session = connection.session().unwrap();
+        assert_eq!(session.refuses_behind_message(), refuses, "{second}");
+        assert_eq!(session.greeting().text(), "mx");
+    }
+}
