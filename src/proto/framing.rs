@@ -101,6 +101,26 @@ impl Framing {
         }
     }
 
+    /// Takes the next reply where it is one complete line and says that its command was done; any
+    /// other is left to [`Self::next`].
+    #[inline]
+    pub(crate) fn next_done(&mut self, statuses: Statuses) -> Option<Code> {
+        let [b'2', b, c, b' ', text @ ..] = &self.buffer[self.rest..] else {
+            return None;
+        };
+        let code = Code::done(*b, *c)?;
+        let length = memchr(b'\n', text)? + 5;
+        // Within a reply of several lines the line in work is not the first.
+        if length > self.limits.reply_line.min(self.limits.reply) || self.line != self.rest {
+            return None;
+        }
+        self.last = self.rest;
+        self.rest += length;
+        (self.line, self.searched) = (self.rest, self.rest);
+        (self.last_code, self.statuses) = (Some(code), statuses);
+        Some(code)
+    }
+
     /// The code of the last reply.
     pub(crate) fn last_code(&self) -> Option<Code> {
         self.last_code
@@ -137,6 +157,16 @@ impl Framing {
             self.forget();
             self.buffer.shrink_to(keep);
         }
+    }
+
+    /// Begins anew, without the last reply.
+    pub(crate) fn begin_again(&mut self, limits: Limits) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        *self = Self {
+            buffer,
+            ..Self::new(limits)
+        };
     }
 
     /// Whether no octet is left over.

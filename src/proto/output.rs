@@ -117,6 +117,11 @@ impl Output {
         count
     }
 
+    /// Goes on behind so many octets, which another has sent.
+    pub(crate) fn take_up(&mut self, sent: u64) {
+        (self.queued, self.sent) = (sent, sent);
+    }
+
     /// Gives back memory; keeps room for so many pieces, and octets of text.
     pub(crate) fn rest(&mut self, pieces: usize, text: usize) {
         self.pieces.shrink_to(pieces);

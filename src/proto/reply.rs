@@ -127,6 +127,12 @@ impl Code {
         (200..600).contains(&number).then_some(Self(number))
     }
 
+    /// 2yz, of its second and third digit; `None` where they are none.
+    pub(crate) fn done(second: u8, third: u8) -> Option<Self> {
+        let digit = |octet: u8| octet.is_ascii_digit().then(|| u16::from(octet - b'0'));
+        Some(Self(200 + 10 * digit(second)? + digit(third)?))
+    }
+
     /// The number, 200 to 599.
     pub fn number(self) -> u16 {
         self.0

@@ -12,7 +12,7 @@ use super::sasl::MechanismName;
 #[derive(Clone, Debug)]
 pub struct Session(pub(crate) Arc<Facts>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Facts {
     pub(crate) greeting: Reply,
     pub(crate) extensions: Extensions,
@@ -22,6 +22,32 @@ pub(crate) struct Facts {
 }
 
 impl Session {
+    /// The octets of what the server has said of itself, greeting and offers.
+    pub(crate) fn texts(&self) -> [&[u8]; 2] {
+        let offers = self.0.extensions.reply().map(Reply::raw);
+        [self.0.greeting.raw(), offers.unwrap_or_default()]
+    }
+
+    /// Shares with another session what is equal in both.
+    pub(crate) fn share(&mut self, other: &Self) {
+        if *self.0 == *other.0 {
+            *self = other.clone();
+            return;
+        }
+        let facts = Arc::make_mut(&mut self.0);
+        if facts.greeting == other.0.greeting {
+            facts.greeting = other.0.greeting.clone();
+        }
+        if facts.extensions == other.0.extensions {
+            facts.extensions = other.0.extensions.clone();
+        }
+        if let (Some(own), Some(other)) = (&mut facts.tls, &other.0.tls)
+            && own.certificate == other.certificate
+        {
+            Arc::make_mut(own).certificate = other.certificate.clone();
+        }
+    }
+
     /// The server's greeting.
     pub fn greeting(&self) -> &Reply {
         &self.0.greeting
@@ -50,7 +76,7 @@ impl Session {
 }
 
 /// The facts of a TLS session, as the driver found them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsSession {
     /// Protocol version, as `TLSv1.3`.
@@ -59,8 +85,8 @@ pub struct TlsSession {
     pub cipher: String,
     /// How the certificate was judged.
     pub verification: Verification,
-    /// The server's certificate.
-    pub certificate: Option<Certificate>,
+    /// The server's certificate. Sessions with one server share it.
+    pub certificate: Option<Arc<Certificate>>,
     /// Data that binds a SASL exchange to this session.
     pub binding: ChannelBinding,
 }
@@ -83,8 +109,8 @@ impl TlsSession {
 
     /// With the server's certificate.
     #[must_use]
-    pub fn with_certificate(mut self, certificate: Certificate) -> Self {
-        self.certificate = Some(certificate);
+    pub fn with_certificate(mut self, certificate: impl Into<Arc<Certificate>>) -> Self {
+        self.certificate = Some(certificate.into());
         self
     }
 

@@ -111,6 +111,17 @@ fn what_a_session_did_not_get_to_goes_to_the_next_and_comes_back_in_its_place() 
     );
     let decided = Outcome::new(vec![refused("550 no"), in_doubt(), refused("421 bye")]);
     assert!(of_three(Commitment::Each).rest(&decided).is_none());
+    for category in [Category::ConnectionTimeout, Category::Protocol] {
+        for (stage, goes_on) in [
+            (Stage::Mail, true),
+            (Stage::Body, true),
+            (Stage::Connect, false),
+        ] {
+            let silent = Outcome::new(vec![not_sent(category, stage), in_doubt(), in_doubt()]);
+            let rest = of_three(Commitment::Each).rest(&silent);
+            assert_eq!(rest.is_some(), goes_on, "{category} at {stage}");
+        }
+    }
     let later = Outcome::new(vec![refused("551 b"), refused("552 d")]);
     let whole = outcome().with_rest(later).into_verdicts();
     let codes = whole
@@ -272,15 +283,17 @@ fn what_is_known_of_a_stream_is_what_was_declared() {
 
 #[test]
 fn a_recipient_who_was_not_sent_to_may_have_another_try_only_where_the_session_is_to_blame() {
-    for (category, untried) in [
-        (Category::ConnectionLost, true),
-        (Category::Temporary, true),
-        (Category::Usage, false),
-        (Category::Protocol, false),
-        (Category::ConnectionTimeout, false),
+    for (category, stage, untried) in [
+        (Category::ConnectionLost, Stage::Rcpt, true),
+        (Category::Temporary, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Rcpt, true),
+        (Category::Protocol, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Connect, false),
+        (Category::Protocol, Stage::Greeting, false),
+        (Category::Usage, Stage::Rcpt, false),
     ] {
-        let outcome = Outcome::new(vec![not_sent(category, Stage::Rcpt); 3]);
+        let outcome = Outcome::new(vec![not_sent(category, stage); 3]);
         let rest = of_three(Commitment::Each).rest(&outcome);
-        assert_eq!(rest.is_some(), untried, "{category}");
+        assert_eq!(rest.is_some(), untried, "{category} at {stage}");
     }
 }
