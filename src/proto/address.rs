@@ -123,14 +123,6 @@ impl FromStr for Mailbox {
     }
 }
 
-impl TryFrom<&str> for Mailbox {
-    type Error = AddressError;
-
-    fn try_from(text: &str) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -233,14 +225,6 @@ impl FromStr for Domain {
             Ok(()) => Ok(Self(text.into())),
             Err(problem) => Err(AddressError::new(text, problem)),
         }
-    }
-}
-
-impl TryFrom<&str> for Domain {
-    type Error = AddressError;
-
-    fn try_from(text: &str) -> Result<Self, AddressError> {
-        text.parse()
     }
 }
 

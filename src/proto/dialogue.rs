@@ -475,4 +475,64 @@ mod tests {
         assert_eq!(end_of(&long), &[b'y'; RECORD]);
         assert_eq!(end_of(b"250 x\r\n"), b"250 x\r\n");
     }
+
+    #[test]
+    fn what_is_kept_are_the_last_records_each_of_them_whole() {
+        let mut recent = Recent::default();
+        let (mut all, mut length) = (Vec::new(), 0);
+        for n in 0..4000_usize {
+            let before = recent.records.len();
+            let known = recent.iter().count();
+            length = (length * 37 + n) % (RECORD + 1);
+            let side = if n % 3 == 0 {
+                Side::Client
+            } else {
+                Side::Server
+            };
+            let octets = vec![b'a' + (n % 26) as u8; length];
+            recent.push(side, &octets);
+            all.push((side, octets));
+            let kept: Vec<_> = recent.iter().map(|(side, o)| (side, o.to_vec())).collect();
+            assert_eq!(kept, all[all.len() - kept.len()..]);
+            assert!(recent.records.len() <= RECENT);
+            // As little as has to be is forgotten, and at least half where something has.
+            let fits = before + HEAD + length <= RECENT;
+            assert_eq!(kept.len() == known + 1, fits, "{before} and {length}");
+            assert!(fits || recent.records.len() - length - HEAD <= RECENT / 2);
+        }
+    }
+
+    #[test]
+    fn of_too_many_octets_the_last_whole_lines_are_kept_or_the_beginning_of_the_last() {
+        for line in [1, 2, 3, 50, RECORD - 1, RECORD, RECORD + 1, 700] {
+            for last in [0, 1, 7, RECORD - 2, RECORD - 1, RECORD, 600] {
+                let mut lines = [vec![b'x'; line - 1], b"\n".to_vec()]
+                    .concat()
+                    .repeat(3 + 600 / line);
+                lines.extend(vec![b'y'; last]);
+                let from = lines.len() - RECORD;
+                let whole = (from + 1..lines.len()).find(|&start| lines[start - 1] == b'\n');
+                let expected = match whole {
+                    Some(start) => &lines[start..],
+                    None => {
+                        let before = lines[..lines.len() - 1].iter().rposition(|&b| b == b'\n');
+                        &lines[before.unwrap() + 1..][..RECORD]
+                    }
+                };
+                assert_eq!(end_of(&lines), expected, "{line} and {last}");
+            }
+        }
+        let just = vec![b'z'; RECORD];
+        assert_eq!(end_of(&just), just);
+    }
+
+    #[test]
+    fn nothing_is_no_secret() {
+        let mut dialogue = Dialogue::default();
+        dialogue.hide_octets(b"");
+        dialogue.hide_octets(b"five");
+        dialogue.hide_octets(b"five");
+        assert_eq!(dialogue.secrets.len(), 1);
+        assert_eq!(dialogue.mask(reply("535 no\r\n")).text(), "no");
+    }
 }

@@ -277,7 +277,7 @@ mod tests {
         let mut output = Output::default();
         output.write(|text| text.resize(16 * 1024, b'x'));
         // Little is gone: moving the rest would cost more.
-        for gone in [TIDIED - 1, TIDIED, 8 * 1024 - 1] {
+        for gone in [4 * 1024 - 1, 4 * 1024, 8 * 1024 - 1] {
             output.sent(gone - output.gone);
             assert_eq!((output.gone, output.text.len()), (gone, 16 * 1024));
         }
@@ -285,9 +285,9 @@ mod tests {
         assert_eq!((output.gone, output.text.len()), (0, 8 * 1024));
         // Most of a short text is gone: that is nothing worth moving for.
         let mut output = Output::default();
-        output.write(|text| text.resize(TIDIED, b'x'));
-        output.sent(TIDIED - 1);
-        assert_eq!(output.text.len(), TIDIED);
+        output.write(|text| text.resize(4 * 1024, b'x'));
+        output.sent(4 * 1024 - 1);
+        assert_eq!(output.text.len(), 4 * 1024);
         output.sent(1);
         assert_eq!((output.gone, output.text.len()), (0, 0));
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ehlo::proto::{
-    Config, Connection, Context, Event, SubmitProblem, TransportError, TransportErrorKind,
+    Config, Connection, Context, Event, Pipelining, SubmitProblem, TransportError,
+    TransportErrorKind,
 };
 use ehlo::{
     BareNewlines, Body, Category, Commitment, Content, Envelope, Error, Mailbox, Outcome, Party,
@@ -294,6 +295,7 @@ fn a_writer_has_room_for_so_much_as_is_encoded_ahead_of_the_transport() {
     writer.write("x".into(), now);
     assert_eq!(writer.room(), 0);
     let id = writer.id();
+    assert_eq!(id.to_string(), "0");
     assert!(connection.body_writer().is_none());
     connection.sent(100, now);
     let writer = connection.body_writer().unwrap();
@@ -330,4 +332,107 @@ fn a_refusal_for_lack_of_tls_is_one_in_the_session_that_could_have_it() {
     // The session stays known when the rest of the message had none of its own.
     let again = outcome.with_rest(Outcome::new(Vec::new()));
     assert_eq!(again.error().unwrap().category(), known);
+}
+
+#[test]
+fn flights_octets_and_replies_are_counted() {
+    let mut connection = connection(Security::Plaintext);
+    let mut expected = connection.stats();
+    assert_eq!((expected.flights, expected.replies), (0, 0));
+    let mut said = |connection: &mut Connection, replies: &str, count| {
+        connection.receive(replies.as_bytes(), Instant::now());
+        let flight = take(connection);
+        expected.bytes_received += replies.len() as u64;
+        expected.replies += count;
+        expected.bytes_sent += flight.len() as u64;
+        expected.flights += u64::from(!flight.is_empty());
+        assert_eq!(connection.stats(), expected, "{replies}");
+    };
+    said(&mut connection, "220-mx\r\n220 mx\r\n", 1);
+    said(&mut connection, "250-mx\r\n250 PIPELINING\r\n", 1);
+    let envelope = envelope(&["b@example.org"]);
+    connection
+        .submit(envelope, hello(), Instant::now())
+        .unwrap();
+    said(&mut connection, "", 0);
+    said(&mut connection, "250 a\r\n250 b\r\n35", 2);
+    said(&mut connection, "4 go\r\n", 1);
+    said(&mut connection, "250 stored\r\n", 1);
+}
+
+#[test]
+fn a_window_that_was_full_is_as_wide_again_when_all_is_answered() {
+    let config = Config::new(Security::Plaintext).with_pipelining(Pipelining::Overlapping);
+    let now = Instant::now();
+    let mut connection = Connection::new(Arc::new(config), Context::default(), now);
+    for reply in ["220 mx\r\n", "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"] {
+        connection.receive(reply.as_bytes(), now);
+        take(&mut connection);
+    }
+    // Messages: 256 KiB may wait for their replies, and the one that passes it.
+    let content = Content::check(vec![b'x'; 64_998], BareNewlines::Reject).unwrap();
+    for _ in 0..3 {
+        for _ in 0..7 {
+            let one = envelope(&["b@example.org"]);
+            let body = Body::Whole(content.clone());
+            connection.submit(one, body, now).unwrap();
+        }
+        for in_flight in [5, 2] {
+            let flight = flight(&mut connection);
+            let begun = flight.windows(5).filter(|five| five == b"MAIL ");
+            assert_eq!(begun.count(), in_flight);
+            let replies = "250 a\r\n250 b\r\n250 stored\r\n".repeat(in_flight);
+            connection.receive(replies.as_bytes(), now);
+        }
+    }
+    // Commands: 64 KiB may wait for their replies, and the one that passes it.
+    let recipients: Vec<_> = (0..3000).map(|n| format!("r{n:04}@example.org")).collect();
+    let recipients: Vec<_> = recipients.iter().map(String::as_str).collect();
+    for _ in 0..3 {
+        connection.probe(envelope(&recipients), now).unwrap();
+        let first = flight(&mut connection);
+        assert!(
+            (64 * 1024..64 * 1024 + 32).contains(&first.len()),
+            "{}",
+            first.len()
+        );
+        let lines = first.iter().filter(|&&octet| octet == b'\n').count();
+        connection.receive("250 ok\r\n".repeat(lines).as_bytes(), now);
+        let rest = flight(&mut connection);
+        assert!(rest.ends_with(b"RSET\r\n"));
+        let lines = rest.iter().filter(|&&octet| octet == b'\n').count();
+        connection.receive("250 ok\r\n".repeat(lines).as_bytes(), now);
+    }
+    assert!(connection.is_open());
+}
+
+/// All that can be sent before the next reply.
+fn flight(connection: &mut Connection) -> Vec<u8> {
+    let mut flight = Vec::new();
+    while connection.has_unsent() {
+        flight.extend(take(connection));
+    }
+    flight
+}
+
+#[test]
+fn a_server_that_refuses_what_begins_behind_a_message_is_known_to_do_so() {
+    for (second, refuses) in [("250", false), ("450", false), ("503", true)] {
+        let mut connection = ready();
+        for _ in 0..2 {
+            let one = envelope(&["b@example.org"]);
+            connection.submit(one, hello(), Instant::now()).unwrap();
+        }
+        for replies in [
+            "250 a\r\n250 b\r\n354 go\r\n".to_owned(),
+            format!("250 stored\r\n{second} a\r\n{second} b\r\n503 no\r\n"),
+        ] {
+            take(&mut connection);
+            connection.receive(replies.as_bytes(), Instant::now());
+        }
+        assert!(connection.is_open());
+        let session = connection.session().unwrap();
+        assert_eq!(session.refuses_behind_message(), refuses, "{second}");
+        assert_eq!(session.greeting().text(), "mx");
+    }
 }
