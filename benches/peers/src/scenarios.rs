@@ -180,7 +180,9 @@ pub const SCENARIOS: [Scenario; 9] = [
         name: "large",
         title: "5. One message of 100 MiB",
         limit: "In clear the kernel's copy out and the server's copy in, some 3.9 GB/s; in TLS \
-            AES-256-GCM on two cores, some 1.25 GB/s. A client that streams needs one buffer.",
+            AES-256-GCM on two cores, some 1.25 GB/s. A client that streams needs one buffer: of 4 \
+            MiB in all 2.7 are a program on tokio that does nothing. This one links every client and \
+            is larger, so what counts is what comes on top of its sending 1 KiB by the floor.",
         tables: &[
             Table {
                 key: "clear",
@@ -219,10 +221,10 @@ pub const SCENARIOS: [Scenario; 9] = [
             at_most("clear", "ehlo-awaited", Column::InstructionsOctet, 0.05),
             at_most("clear", "ehlo-awaited-data", Column::SyscallsMiB, 4.0),
             at_most("clear", "ehlo-awaited", Column::SyscallsMiB, 4.0),
-            at_most("clear", "ehlo-reader", Column::PeakMiB, 4.0),
-            at_most("clear", "ehlo-reader-data", Column::PeakMiB, 4.0),
-            at_most("clear", "ehlo-awaited-data", Column::PeakMiB, 104.0),
-            at_most("clear", "ehlo-awaited", Column::PeakMiB, 104.0),
+            at_most("clear", "ehlo-reader", Column::AboveMiB, 1.3),
+            at_most("clear", "ehlo-reader-data", Column::AboveMiB, 1.3),
+            at_most("clear", "ehlo-awaited-data", Column::AboveMiB, 101.3),
+            at_most("clear", "ehlo-awaited", Column::AboveMiB, 101.3),
             at_least("dots", "ehlo-awaited-data", Column::MbRate, 1_500.0),
             at_least("TLS", "ehlo-awaited-data", Column::MbRate, 1_200.0),
             times_of(
@@ -236,8 +238,8 @@ pub const SCENARIOS: [Scenario; 9] = [
             at_most("TLS", "ehlo-awaited-data", Column::InstructionsOctet, 6.0),
             at_most("TLS", "ehlo-awaited-data", Column::SyscallsMiB, 16.5),
             at_most("TLS", "ehlo-awaited", Column::SyscallsMiB, 16.5),
-            at_most("TLS", "ehlo-reader", Column::PeakMiB, 4.0),
-            at_most("TLS", "ehlo-reader-data", Column::PeakMiB, 4.0),
+            at_most("TLS", "ehlo-reader", Column::AboveMiB, 1.3),
+            at_most("TLS", "ehlo-reader-data", Column::AboveMiB, 1.3),
         ],
     },
     Scenario {
@@ -356,7 +358,7 @@ pub const SCENARIOS: [Scenario; 9] = [
             lines of a reply that is not complete. 8:1:1 is the weighted mean.",
         tables: &[Table {
             kind: Kind::Parsers,
-            messages: 2_000,
+            messages: 500,
             peers: &[],
             ..Table::ONE
         }],

@@ -189,6 +189,10 @@ impl Table {
         let entries = self.entries();
         let runs = in_turns(&entries, effort.rounds, Server::NEAR).await;
         let is_large = self.kind == Kind::Large;
+        let base = match is_large {
+            true => self.program_kib().await,
+            false => None,
+        };
         let instructions = self
             .differences(Count::Instructions, &entries, effort)
             .await;
@@ -201,10 +205,10 @@ impl Table {
             if is_large {
                 let megabytes = self.size as f64 / 1e6;
                 row.set(Column::MbRate, seconds.map(|seconds| megabytes / seconds));
-                row.set(
-                    Column::PeakMiB,
-                    median(&runs, |run| run.printed[1] / 1024.0),
-                );
+                let peak = median(&runs, |run| run.printed[1] / 1024.0);
+                row.set(Column::PeakMiB, peak);
+                let above = peak.zip(base).map(|(peak, base)| peak - base / 1024.0);
+                row.set(Column::AboveMiB, above);
                 let size = COUNTED_SIZE as f64;
                 row.set(
                     Column::InstructionsOctet,
@@ -223,6 +227,18 @@ impl Table {
         }
         rows.extend(self.smtp_source(effort).await);
         rows
+    }
+
+    /// The peak of memory of a program that does next to nothing.
+    async fn program_kib(&self) -> Option<f64> {
+        let job = Job {
+            peer: Peer::FloorBdat,
+            wire: self.wire,
+            messages: 1,
+            ..Job::default()
+        };
+        let run = complain("floor-bdat", measure::timed(&job, Server::NEAR).await)?;
+        run.printed.get(1).copied()
     }
 
     /// Postfix's client makes its own message, of lines like these.
@@ -569,7 +585,7 @@ const RTT: Duration = Duration::from_millis(20);
 const LONG_RTT: Duration = Duration::from_millis(100);
 
 /// Octets of a large message where instructions and system calls are counted.
-const COUNTED_SIZE: usize = 4 << 20;
+const COUNTED_SIZE: usize = 1 << 20;
 
 const MESSAGES: [Column; 5] = [
     Column::Rate,
@@ -578,10 +594,11 @@ const MESSAGES: [Column; 5] = [
     Column::Syscalls,
     Column::Connections,
 ];
-const LARGE: [Column; 5] = [
+const LARGE: [Column; 6] = [
     Column::MbRate,
     Column::OfBest,
     Column::PeakMiB,
+    Column::AboveMiB,
     Column::InstructionsOctet,
     Column::SyscallsMiB,
 ];
