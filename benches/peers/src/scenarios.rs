@@ -156,8 +156,8 @@ pub const SCENARIOS: [Scenario; 9] = [
         title: "4. One connection over a line with a round-trip time",
         limit: "RFC 2920 lets a message and the next envelope share a group: N + 1 flights for N \
             messages by DATA. By BDAT a window of messages is on its way. The delay is emulated in \
-            user space, where TCP acknowledges at once: on a real line a client that waits for an \
-            acknowledgement (lettre, mail-send) waits longer, 7.2 RTTs at 20 ms.",
+            user space, where TCP itself does not see it: on a real line whoever waits for an \
+            acknowledgement waits a round trip longer.",
         tables: &[Table {
             kind: Kind::Lines,
             messages: 0,

@@ -291,7 +291,7 @@ impl Table {
         for entry in entries {
             let few = match self.kind {
                 Kind::Large | Kind::Stuffing => 1,
-                Kind::Sessions => 4,
+                Kind::Sessions => 2,
                 _ if entry.job.peer.stalls() => 8 * self.connections,
                 _ if entry.job.peer.overlaps() => 640 * self.connections.min(4),
                 _ => 100.max(20 * self.connections),
