@@ -17,7 +17,7 @@ use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
-use super::shared::{Departure, Life, Owner, Standing, State, closed_error, now};
+use super::shared::{Departure, Life, Name, Owner, Standing, State, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
@@ -268,6 +268,11 @@ impl Client {
         self.owner.shared.lock().answered()
     }
 
+    /// The first message that had no answer when the connection ended.
+    pub(super) fn casualty(&self) -> Option<Name> {
+        self.owner.shared.lock().casualty()
+    }
+
     /// Whether it still takes messages: nobody has ended it, and nobody is about to.
     pub(super) fn is_open(&self) -> bool {
         let state = self.owner.shared.lock();
@@ -387,14 +392,26 @@ enum DeliveryStage {
 }
 
 impl Delivery {
+    /// By which the connection knows the message, as long as its outcome was not taken.
+    pub(super) fn name(&self) -> Option<Name> {
+        match self.stage {
+            DeliveryStage::Waiting(id) => Some(Name::Alone(id)),
+            DeliveryStage::InRounds(number) => Some(Name::InRounds(number)),
+            DeliveryStage::Refused(_) | DeliveryStage::Taken => None,
+        }
+    }
+
     /// Writes a streamed body, as the engine wants it, and waits for the outcome.
     pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
         let mut buffer = BytesMut::new();
         loop {
-            if let Some(outcome) = self.room_or_outcome().await {
+            // With nearly all of the last piece sent, its memory serves again.
+            let is_used_up = buffer.capacity() < PIECE / 4;
+            let room = if is_used_up { PIECE / 4 * 3 } else { 1 };
+            if let Some(outcome) = self.room_or_outcome(room).await {
                 return outcome;
             }
-            if buffer.capacity() < PIECE / 4 {
+            if is_used_up {
                 buffer.reserve(PIECE);
             }
             let read = tokio::select! {
@@ -405,7 +422,7 @@ impl Delivery {
             match read {
                 Ok(0) => {
                     while self.finish_body() == Taken::No {
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -415,7 +432,7 @@ impl Delivery {
                     let mut piece = buffer.split().freeze();
                     while let Err(back) = self.write_body(piece) {
                         piece = back;
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -428,13 +445,13 @@ impl Delivery {
         }
     }
 
-    /// Waits until the engine wants more of the body, or the transaction is over.
-    async fn room_or_outcome(&mut self) -> Option<Outcome> {
+    /// Waits until the engine wants so many octets more of the body, or the transaction is over.
+    async fn room_or_outcome(&mut self, room: usize) -> Option<Outcome> {
         poll_fn(|cx| {
             let DeliveryStage::Waiting(id) = self.stage else {
                 return Pin::new(&mut *self).poll(cx).map(Some);
             };
-            let standing = self.owner.shared.lock().poll_standing(id, cx);
+            let standing = self.owner.shared.lock().poll_standing(id, room, cx);
             match standing {
                 Poll::Ready(Standing::Room) => Poll::Ready(None),
                 Poll::Ready(Standing::Finished(outcome)) => {
@@ -496,27 +513,16 @@ impl Future for Delivery {
 
     /// Pending for ever once the outcome was taken.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match std::mem::replace(&mut self.stage, DeliveryStage::Taken) {
-            DeliveryStage::Waiting(id) => {
-                let finished = self.owner.shared.lock().poll_finished(id, cx);
-                match finished {
-                    Poll::Ready(outcome) => Poll::Ready(outcome),
-                    Poll::Pending => {
-                        self.stage = DeliveryStage::Waiting(id);
-                        Poll::Pending
-                    }
-                }
-            }
-            DeliveryStage::InRounds(number) => {
-                let finished = self.owner.shared.lock().poll_rounds(number, cx);
-                if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(number);
-                }
-                finished
-            }
-            DeliveryStage::Refused(outcome) => Poll::Ready(outcome),
+        let outcome = match &self.stage {
+            DeliveryStage::Waiting(id) => self.owner.shared.lock().poll_finished(*id, cx),
+            DeliveryStage::InRounds(number) => self.owner.shared.lock().poll_rounds(*number, cx),
+            DeliveryStage::Refused(outcome) => Poll::Ready(outcome.clone()),
             DeliveryStage::Taken => Poll::Pending,
+        };
+        if outcome.is_ready() {
+            self.stage = DeliveryStage::Taken;
         }
+        outcome
     }
 }
 

@@ -39,9 +39,39 @@ pub(crate) struct Dialogue {
     observer: Option<Box<dyn Observer + Send>>,
     recent: Recent,
     secrets: Vec<Box<[u8]>>,
+    /// Empty, with room for what [`Self::put_by`] keeps.
+    kept: Vec<u8>,
+}
+
+/// What is kept of a dialogue while nothing is said.
+#[derive(Default)]
+pub(crate) struct Kept {
+    observer: Option<Box<dyn Observer + Send>>,
+    secrets: Vec<Box<[u8]>>,
+    recent: Vec<u8>,
 }
 
 impl Dialogue {
+    /// Leaves what is to be kept while nothing is said: of the dialogue only the end, without what
+    /// others remember.
+    pub(crate) fn put_by(&mut self, known: [&[u8]; 2]) -> Kept {
+        let mut recent = std::mem::take(&mut self.kept);
+        self.recent.shorten(known, &mut recent);
+        Kept {
+            observer: self.observer.take(),
+            secrets: std::mem::take(&mut self.secrets),
+            recent,
+        }
+    }
+
+    /// Goes on from what was kept.
+    pub(crate) fn take_up(&mut self, kept: Kept, known: [&[u8]; 2]) {
+        self.observer = kept.observer;
+        self.secrets = kept.secrets;
+        self.kept = kept.recent;
+        self.recent.restore(&self.kept, known);
+    }
+
     pub(crate) fn observe(&mut self, observer: Box<dyn Observer + Send>) {
         self.observer = Some(observer);
     }
@@ -231,21 +261,62 @@ impl Recent {
     }
 
     fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
-        let mut rest = &self.records[..];
-        std::iter::from_fn(move || {
-            let [side, high, low, after @ ..] = rest else {
-                return None;
-            };
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let (octets, after) = after.split_at(after.len().min(length));
-            rest = after;
-            let side = match side {
-                b'C' => Side::Client,
-                _ => Side::Server,
-            };
-            Some((side, octets))
+        records(&self.records).map(|(side, octets)| match side {
+            b'C' => (Side::Client, octets),
+            _ => (Side::Server, octets),
         })
     }
+
+    /// Writes the end of the records in few octets: in the place of a text that is known stands its
+    /// number.
+    fn shorten(&self, known: [&[u8]; 2], short: &mut Vec<u8>) {
+        let number = |octets: &[u8]| known.iter().position(|text| end_of(text) == octets);
+        let short_of = |(side, octets)| match number(octets) {
+            Some(number) => (number as u8, [].as_slice()),
+            None => (side, octets),
+        };
+        let length = |octets: &[u8]| HEAD + octets.len();
+        let shortened = || records(&self.records).map(short_of);
+        let mut left: usize = shortened().map(|(_, octets)| length(octets)).sum();
+        short.clear();
+        for (side, octets) in shortened() {
+            let over = left > KEPT;
+            if over {
+                left -= length(octets);
+                continue;
+            }
+            short.reserve_exact(left);
+            let [high, low] = (octets.len() as u16).to_be_bytes();
+            short.extend_from_slice(&[side, high, low]);
+            short.extend_from_slice(octets);
+            left -= length(octets);
+        }
+    }
+
+    /// The records as they were before [`Self::shorten`].
+    fn restore(&mut self, short: &[u8], known: [&[u8]; 2]) {
+        self.records.clear();
+        for (side, octets) in records(short) {
+            match (side, known.get(usize::from(side))) {
+                (_, Some(text)) => self.push(Side::Server, text),
+                (b'C', None) => self.push(Side::Client, octets),
+                (_, None) => self.push(Side::Server, octets),
+            }
+        }
+    }
+}
+
+/// The octets of each record, behind the octet for its side.
+fn records(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let [side, high, low, after @ ..] = rest else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (octets, after) = after.split_at(after.len().min(length));
+        rest = after;
+        Some((*side, octets))
+    })
 }
 
 /// What a record keeps of octets that are too many: the last whole lines, or the beginning of the
@@ -298,6 +369,9 @@ const HEAD: usize = 3;
 /// Octets kept of the dialogue.
 const RECENT: usize = 1024;
 
+/// Octets kept of it while nothing is said.
+const KEPT: usize = 160;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,6 +413,43 @@ mod tests {
         let text = dialogue.recent([(Side::Client, b""), (Side::Server, b"221 bye\r\n")]);
         assert!(text.contains("C: NOOP 999\n"));
         assert!(text.ends_with("S: 250-a\nS: 250 x\nS: 221 bye\n"));
+    }
+
+    #[test]
+    fn what_is_put_by_comes_back_and_is_short() {
+        let (greeting, offers) = (
+            b"220 mx\r\n".as_slice(),
+            [b"250-x\r\n".repeat(300).as_slice(), b"250 y\r\n"].concat(),
+        );
+        let known = [greeting, &offers];
+        let mut dialogue = Dialogue::default();
+        dialogue.record(Side::Server, greeting);
+        dialogue.record(Side::Client, b"EHLO me\r\n");
+        dialogue.record(Side::Server, &offers);
+        let nothing = [
+            (Side::Client, b"".as_slice()),
+            (Side::Server, b"".as_slice()),
+        ];
+        let before = dialogue.recent(nothing);
+        let kept = dialogue.put_by(known);
+        assert_eq!(kept.recent.capacity(), 3 * HEAD + 9);
+        let mut another = Dialogue::default();
+        another.record(Side::Client, b"QUIT\r\n");
+        another.take_up(kept, known);
+        assert_eq!(another.recent(nothing), before);
+
+        for n in 100..400 {
+            another.record(Side::Client, format!("NOOP {n}\r\n").as_bytes());
+            another.record(Side::Server, b"250 Ok\r\n");
+            let kept = another.put_by(known);
+            assert!(kept.recent.len() <= KEPT && kept.recent.capacity() <= KEPT);
+            another.take_up(kept, known);
+            assert!(
+                another
+                    .recent(nothing)
+                    .ends_with(&format!("C: NOOP {n}\nS: 250 Ok\n"))
+            );
+        }
     }
 
     #[test]
