@@ -209,12 +209,12 @@ impl Table {
                 row.set(Column::PeakMiB, peak);
                 let above = peak.zip(base).map(|(peak, base)| peak - base / 1024.0);
                 row.set(Column::AboveMiB, above);
-                let size = COUNTED_SIZE as f64;
+                let size = counted_size(Count::Instructions) as f64;
                 row.set(
                     Column::InstructionsOctet,
                     instructions.map(|count| count / size),
                 );
-                let size = size / (1 << 20) as f64;
+                let size = (counted_size(Count::Syscalls) >> 20) as f64;
                 row.set(Column::SyscallsMiB, syscalls.map(|count| count / size));
             } else {
                 let messages = entry.job.messages as f64;
@@ -296,7 +296,7 @@ impl Table {
                 _ if entry.job.peer.overlaps() => 640 * self.connections.min(4),
                 _ => 100.max(20 * self.connections),
             };
-            let size = self.size.min(COUNTED_SIZE);
+            let size = self.size.min(counted_size(what));
             for messages in [few, 3 * few] {
                 jobs.push(Job {
                     messages,
@@ -456,7 +456,10 @@ impl Table {
                 let gigabytes = (self.size * self.messages) as f64 / 1e9;
                 let seconds = median(&runs, |run| run.printed[0]);
                 row.set(rate, seconds.map(|seconds| gigabytes / seconds));
-                row.set(instructions, count.map(|count| count / COUNTED_SIZE as f64));
+                row.set(
+                    instructions,
+                    count.map(|count| count / counted_size(Count::Instructions) as f64),
+                );
             }
         }
         rows
@@ -572,6 +575,14 @@ async fn parsed_instructions(mut with: Vec<String>, mut without: Vec<String>) ->
     Some((with - without) / (times * parsers::EACH) as f64)
 }
 
+/// Octets of a large message where this is counted: instructions take their time.
+fn counted_size(what: Count) -> usize {
+    match what {
+        Count::Instructions => 1 << 20,
+        Count::Syscalls => 16 << 20,
+    }
+}
+
 fn median(runs: &[Run], value: fn(&Run) -> f64) -> Option<f64> {
     middle(runs.iter().map(value).collect())
 }
@@ -583,9 +594,6 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
 
 const RTT: Duration = Duration::from_millis(20);
 const LONG_RTT: Duration = Duration::from_millis(100);
-
-/// Octets of a large message where instructions and system calls are counted.
-const COUNTED_SIZE: usize = 1 << 20;
 
 const MESSAGES: [Column; 5] = [
     Column::Rate,
