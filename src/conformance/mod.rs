@@ -55,6 +55,8 @@ pub(crate) struct Examination {
     pub(crate) timeout: Duration,
     /// Transcripts played at a time.
     pub(crate) parallel: usize,
+    /// Is told after each of them: how many are done, of how many.
+    pub(crate) progress: fn(usize, usize),
 }
 
 impl Examination {
@@ -81,8 +83,10 @@ impl Examination {
                 hall.examine(*case).await
             });
         }
+        let total = runs.len();
         while let Some(run) = runs.join_next().await {
             judged.push(run.map_err(io::Error::other)??);
+            (self.progress)(total - runs.len(), total);
         }
         judged.sort_by(|one, other| one.name.cmp(other.name));
         Ok(Table::of(judged))

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Certificates;
 use super::case::{Answer, Case, Encryption, Exchange, Handshake, Key, Then, reply_length};
 use super::ear::{Ear, Heard, Mode};
-use super::watch::{Breach, Taken, Watch};
+use super::watch::{Breach, Taken, Watch, Why};
 use crate::proto::Protocol;
 use crate::sandbox::script::{Player, Turn};
 
@@ -118,9 +118,13 @@ impl Server<'_> {
             }
             let Some(heard) = self.ear.next() else {
                 match self.hear(SILENCE).await? {
-                    Some(octets) if octets.is_empty() => return Ok(()),
+                    Some(octets) if octets.is_empty() => {
+                        self.leave_unfinished(Why::Ended);
+                        return Ok(());
+                    }
                     Some(octets) => self.ear.push(&octets),
                     None => {
+                        self.leave_unfinished(Why::Silent);
                         self.player.turn(&Turn::Close).await.ok();
                         return Err(End::Silence);
                     }
@@ -134,6 +138,14 @@ impl Server<'_> {
                 Heard::Chunk(octets) => self.chunk(&octets).await?,
             }
         }
+    }
+
+    /// What was begun and has no end is shown and judged as it is.
+    fn leave_unfinished(&mut self, why: Why) {
+        let begun = self.ear.waiting().to_vec();
+        self.show('C', &begun);
+        let mode = self.ear.mode;
+        self.watch.unfinished(mode, &begun, why, &mut self.talk);
     }
 
     async fn command(&mut self, line: Vec<u8>) -> Result<(), End> {

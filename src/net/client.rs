@@ -17,7 +17,7 @@ use super::milestone::Milestone;
 use super::rounds::Rounds;
 use super::route::{self, Reached};
 use super::secure::Starter;
-use super::shared::{Departure, Life, Owner, Standing, State, closed_error, now};
+use super::shared::{Departure, Life, Name, Owner, Standing, State, closed_error, now};
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::Stats;
 use crate::proto::dialogue::Observer;
@@ -268,6 +268,11 @@ impl Client {
         self.owner.shared.lock().answered()
     }
 
+    /// The first message that had no answer when the connection ended.
+    pub(super) fn casualty(&self) -> Option<Name> {
+        self.owner.shared.lock().casualty()
+    }
+
     /// Whether it still takes messages: nobody has ended it, and nobody is about to.
     pub(super) fn is_open(&self) -> bool {
         let state = self.owner.shared.lock();
@@ -387,6 +392,15 @@ enum DeliveryStage {
 }
 
 impl Delivery {
+    /// By which the connection knows the message, as long as its outcome was not taken.
+    pub(super) fn name(&self) -> Option<Name> {
+        match self.stage {
+            DeliveryStage::Waiting(id) => Some(Name::Alone(id)),
+            DeliveryStage::InRounds(number) => Some(Name::InRounds(number)),
+            DeliveryStage::Refused(_) | DeliveryStage::Taken => None,
+        }
+    }
+
     /// Writes a streamed body, as the engine wants it, and waits for the outcome.
     pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
         let mut buffer = BytesMut::new();
@@ -499,27 +513,16 @@ impl Future for Delivery {
 
     /// Pending for ever once the outcome was taken.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match std::mem::replace(&mut self.stage, DeliveryStage::Taken) {
-            DeliveryStage::Waiting(id) => {
-                let finished = self.owner.shared.lock().poll_finished(id, cx);
-                match finished {
-                    Poll::Ready(outcome) => Poll::Ready(outcome),
-                    Poll::Pending => {
-                        self.stage = DeliveryStage::Waiting(id);
-                        Poll::Pending
-                    }
-                }
-            }
-            DeliveryStage::InRounds(number) => {
-                let finished = self.owner.shared.lock().poll_rounds(number, cx);
-                if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(number);
-                }
-                finished
-            }
-            DeliveryStage::Refused(outcome) => Poll::Ready(outcome),
+        let outcome = match &self.stage {
+            DeliveryStage::Waiting(id) => self.owner.shared.lock().poll_finished(*id, cx),
+            DeliveryStage::InRounds(number) => self.owner.shared.lock().poll_rounds(*number, cx),
+            DeliveryStage::Refused(outcome) => Poll::Ready(outcome.clone()),
             DeliveryStage::Taken => Poll::Pending,
+        };
+        if outcome.is_ready() {
+            self.stage = DeliveryStage::Taken;
         }
+        outcome
     }
 }
 

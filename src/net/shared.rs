@@ -54,6 +54,8 @@ pub(super) struct State {
     leave: Leave,
     /// Transactions that the server has answered.
     answered: u64,
+    /// The first message that had no answer when the connection ended.
+    casualty: Option<Name>,
     /// Unfinished transactions whose body is streamed.
     streamed: usize,
     /// Who waits for the end of the connection.
@@ -104,6 +106,14 @@ pub(super) enum Standing {
     Finished(Outcome),
     /// The engine wants so many octets of its streamed body.
     Room,
+}
+
+/// By which a connection knows a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Alone(TransactionId),
+    /// In several transactions, and its number among those.
+    InRounds(u64),
 }
 
 struct Slot {
@@ -193,6 +203,7 @@ impl State {
             found_limit: None,
             leave: Leave::No,
             answered: 0,
+            casualty: None,
             streamed: 0,
             mourners: Vec::new(),
             mood: Mood::Alert,
@@ -306,6 +317,11 @@ impl State {
     /// Transactions that the server has answered, one way or the other, and not by closing.
     pub(super) fn answered(&self) -> u64 {
         self.answered
+    }
+
+    /// The first message that had no answer when the connection ended.
+    pub(super) fn casualty(&self) -> Option<Name> {
+        self.casualty
     }
 
     /// How many recipients a transaction may have, as far as the server has said or shown it.
@@ -466,7 +482,18 @@ impl State {
         let Some(index) = self.position(id) else {
             return 0;
         };
+        let cut_off = self.casualty.is_none()
+            && !self.connection.is_open()
+            && !verdicts.iter().all(is_answer);
         let slot = &mut self.slots[index];
+        if cut_off {
+            self.casualty = Some(match slot.progress {
+                Progress::Part(number) => Name::InRounds(number),
+                Progress::Waiting(_) | Progress::Abandoned | Progress::Finished(_) => {
+                    Name::Alone(id)
+                }
+            });
+        }
         self.unfinished = self.unfinished.saturating_sub(1);
         self.answered += u64::from(verdicts.iter().any(is_answer));
         if slot.kind == Kind::Streamed {

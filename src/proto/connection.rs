@@ -318,6 +318,12 @@ impl Connection {
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() && !self.link.input.is_empty() {
             let head = self.link.head();
+            if let (Some(Expect::Rcpt(id, _)), Phase::Ready) = (head, &self.phase)
+                && self.pipeline.recipients_accepted(id, &mut self.link, now) > 0
+            {
+                self.advance(now);
+                continue;
+            }
             let statuses = match head {
                 Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
@@ -430,7 +436,7 @@ impl Connection {
 
     #[inline]
     fn advance(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ready) && !self.pipeline.waits_for_reply(&self.link) {
+        if matches!(self.phase, Phase::Ready) && !self.pipeline.is_silent(&self.link) {
             self.pipeline.advance(&mut self.link, now);
         }
     }

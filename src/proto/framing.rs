@@ -101,6 +101,26 @@ impl Framing {
         }
     }
 
+    /// Takes the next reply where it is one complete line and says that its command was done; any
+    /// other is left to [`Self::next`].
+    #[inline]
+    pub(crate) fn next_done(&mut self, statuses: Statuses) -> Option<Code> {
+        let [b'2', b, c, b' ', text @ ..] = &self.buffer[self.rest..] else {
+            return None;
+        };
+        let code = Code::done(*b, *c)?;
+        let length = memchr(b'\n', text)? + 5;
+        // Within a reply of several lines the line in work is not the first.
+        if length > self.limits.reply_line.min(self.limits.reply) || self.line != self.rest {
+            return None;
+        }
+        self.last = self.rest;
+        self.rest += length;
+        (self.line, self.searched) = (self.rest, self.rest);
+        (self.last_code, self.statuses) = (Some(code), statuses);
+        Some(code)
+    }
+
     /// The code of the last reply.
     pub(crate) fn last_code(&self) -> Option<Code> {
         self.last_code
@@ -194,6 +214,13 @@ fn first_octets(line: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    impl Framing {
+        /// Octets that fit into the memory that it holds.
+        pub(in crate::proto) fn room(&self) -> usize {
+            self.buffer.capacity()
+        }
+    }
+
     fn replies(input: &[u8], step: usize) -> Result<Vec<String>, FramingError> {
         let mut framing = Framing::new(Limits::default());
         let mut replies = Vec::new();
@@ -263,5 +290,23 @@ mod tests {
             replies(&b"250-x\r\n".repeat(10_000), 100),
             Err(FramingError::ReplyTooLong)
         );
+    }
+
+    #[test]
+    fn memory_is_given_back_but_for_the_last_reply_and_what_is_to_be_kept() {
+        let mut framing = Framing::new(Limits::default());
+        framing.push(&b"250 long ago\r\n".repeat(1000));
+        framing.push(b"250-a\r\n250 b\r\n");
+        let mut last = None;
+        while let Some(code) = framing.next(Statuses::Read).unwrap() {
+            last = Some(code);
+        }
+        // What the dialogue does not have yet is kept.
+        framing.rest(100);
+        assert!(framing.room() > 10_000);
+        framing.recorded();
+        framing.rest(100);
+        assert!((100..200).contains(&framing.room()), "{}", framing.room());
+        assert_eq!(framing.reply(last.unwrap()).to_string(), "250 a b");
     }
 }

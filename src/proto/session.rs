@@ -311,4 +311,37 @@ mod tests {
         assert_eq!(format!("{end_point:?}"), "TlsServerEndPoint(…)");
         assert_eq!(format!("{:?}", ChannelBinding::None), "None");
     }
+
+    #[test]
+    fn a_fingerprint_is_hexadecimal_with_its_zeros() {
+        let mut sha256 = [0; 32];
+        (sha256[0], sha256[1], sha256[31]) = (0xa5, 0x07, 0xff);
+        let expected = format!("a507{}ff", "00".repeat(29));
+        assert_eq!(Certificate::new(sha256).fingerprint(), expected);
+    }
+
+    #[test]
+    fn a_certificate_that_names_itself_as_its_issuer_is_self_issued() {
+        let named = |subject: &str, issuer: &str| Certificate {
+            subject: subject.to_owned(),
+            issuer: issuer.to_owned(),
+            ..Certificate::new([0; 32])
+        };
+        assert!(named("CN=mx", "CN=mx").is_self_issued());
+        assert!(!named("CN=mx", "CN=authority").is_self_issued());
+        // Of a nameless one nothing is known.
+        assert!(!named("", "").is_self_issued());
+    }
+
+    #[test]
+    fn a_tls_session_keeps_what_it_is_given() {
+        let tls = TlsSession::new("TLSv1.2", "ECDHE", Verification::Pinned)
+            .with_certificate(Certificate::new([7; 32]))
+            .with_binding(ChannelBinding::TlsServerEndPoint(vec![1]));
+        assert_eq!((tls.version, tls.cipher.as_str()), ("TLSv1.2", "ECDHE"));
+        assert_eq!(tls.certificate.map(|shown| shown.sha256), Some([7; 32]));
+        assert_eq!(tls.binding, ChannelBinding::TlsServerEndPoint(vec![1]));
+        assert!(tls.verification.is_verified() && Verification::Trusted.is_verified());
+        assert!(!Verification::Off.is_verified());
+    }
 }

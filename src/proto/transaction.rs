@@ -173,8 +173,9 @@ impl Envelope {
     }
 
     /// The envelope for those recipients to whom another session may send the message, where this
-    /// outcome's session ended before their turn, or was used up (MAILMAX, RCPTDOMAINMAX: RFC 9422
-    /// §4). Nothing was sent to them. `None` where there are none, or where the message is for all or
+    /// outcome's session ended before their turn (for whatever reason: the server may have been silent,
+    /// or broken the protocol), or was used up (MAILMAX, RCPTDOMAINMAX: RFC 9422 §4). Nothing was sent
+    /// to them. `None` where there are none, or where the message is for all or
     /// for nobody and another recipient has a verdict.
     ///
     /// What becomes of them there is added by [`Outcome::with_rest`]. A session that has brought no
@@ -462,20 +463,21 @@ impl Verdict {
             } => reply.code().number() == 421,
             Self::NotSent(error) => match error.category() {
                 Category::ConnectionLost | Category::Temporary => true,
+                // Before there was a session, the next one would fare no better.
+                Category::ConnectionTimeout | Category::Protocol | Category::Tls => {
+                    error.stage() >= Stage::Mail
+                }
                 Category::Dns
-                | Category::ConnectionTimeout
                 | Category::ConnectionRefused
                 | Category::EncryptionMismatch
                 | Category::StartTlsUnavailable
                 | Category::Certificate
-                | Category::Tls
                 | Category::Authentication
                 | Category::AuthUnavailable
                 | Category::SenderRefused
                 | Category::RecipientRefused
                 | Category::MessageRefused
                 | Category::RateLimited
-                | Category::Protocol
                 | Category::Usage => false,
             },
             Self::Accepted(_) | Self::Refused { .. } | Self::Deferred(_) | Self::InDoubt(_) => {

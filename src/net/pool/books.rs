@@ -83,17 +83,21 @@ impl Books {
     pub(super) fn server(&self, config: ClientConfig) -> Arc<Server> {
         let mut state = self.lock();
         state.desks.retain(|_, desk| desk.is_needed());
-        let known = state
-            .desks
-            .values()
-            .filter_map(|desk| desk.server.upgrade())
-            .find(|server| server.config.is_equivalent(&config));
-        if let Some(server) = known {
-            return server;
-        }
-        let number = state.number();
-        let server = Arc::new(Server { number, config });
-        state.desks.insert(number, Desk::new(&server));
+        let desks = state.desks.values();
+        let servers: Vec<_> = desks.filter_map(|desk| desk.server.upgrade()).collect();
+        let mut known = servers.iter();
+        let server = match known.find(|server| server.config.is_equivalent(&config)) {
+            Some(server) => Arc::clone(server),
+            None => {
+                let number = state.number();
+                let server = Arc::new(Server { number, config });
+                state.desks.insert(number, Desk::new(&server));
+                server
+            }
+        };
+        // By now this may be the last that holds one of the others, whose parts are the caller's.
+        drop(state);
+        drop(servers);
         server
     }
 
@@ -180,6 +184,11 @@ impl Books {
                 line.ready(client, self.options.messages_per_connection);
             }
             self.serve(state, place.server().number, todo);
+            if let Some(desk) = state.desks.get_mut(&place.server().number)
+                && let Some(line) = desk.line(place.line())
+            {
+                line.settle();
+            }
             self.make_room(state);
         });
     }
@@ -208,11 +217,15 @@ impl Books {
     }
 
     /// Until when a connection has nothing to do; `None` where it is to be closed.
-    pub(super) fn rest(&self, place: &Place) -> Option<Instant> {
-        let mut state = self.lock();
-        let desk = state.desks.get_mut(&place.server().number)?;
-        desk.line(place.line())?
-            .rest(self.options.idle_timeout, now())
+    pub(super) fn rest(self: &Arc<Self>, place: &Place) -> Option<Instant> {
+        self.change(|state, todo| {
+            let server = place.server().number;
+            // What could not be opened a while ago may be possible now.
+            self.serve(state, server, todo);
+            let desk = state.desks.get_mut(&server)?;
+            let line = desk.line(place.line())?;
+            line.rest(self.options.idle_timeout, now())
+        })
     }
 
     fn leave(self: &Arc<Self>, seat: &Seat, ending: Ending) -> Fare {
@@ -220,9 +233,9 @@ impl Books {
             let mut fare = Fare::Final;
             if let Some(desk) = state.desks.get_mut(&seat.server) {
                 if let Some(line) = desk.line(seat.line) {
-                    fare = line.leave(seat.ticket, ending);
+                    fare = line.leave(ending);
                 }
-                desk.forget();
+                desk.forget(todo);
             }
             self.serve(state, seat.server, todo);
             match state.season {
@@ -243,16 +256,13 @@ impl Books {
             }
             return;
         }
-        let Some(server) = desk.server.upgrade() else {
-            return;
-        };
         let now = now();
         let ceiling = self.options.connections.max(1);
         let mut next = 0;
         while let Some((&message, waiting)) = desk.waiting.range(next..).next() {
             next = message + 1;
             if waiting.reply.is_closed() {
-                desk.take(message);
+                todo.dropped.waiting.extend(desk.take(message));
                 continue;
             }
             let wants = waiting.cargo.wants;
@@ -275,12 +285,13 @@ impl Books {
         while desk.opening() * share < desk.demand
             && state.connections < ceiling
             && desk.growth(&self.options, true, now) == Growth::Possible
+            && let Some(server) = desk.server.upgrade()
         {
             state.connections += 1;
             state.numbers += 1;
             let stop = Arc::new(Notify::new());
             desk.lines.push(Line::new(state.numbers, Arc::clone(&stop)));
-            let place = Place::new(Arc::clone(self), Arc::clone(&server), state.numbers, stop);
+            let place = Place::new(Arc::clone(self), server, state.numbers, stop);
             todo.open.push(place);
         }
         desk.renew();
@@ -291,12 +302,11 @@ impl Books {
 
     /// A seat on a connection that is ready, and the connection.
     fn seat(self: &Arc<Self>, server: u64, line: &mut Line, body: &Body) -> Option<(Client, Seat)> {
-        let (client, ticket) = line.board(body)?;
+        let client = line.board(body)?;
         let seat = Seat {
             books: Arc::clone(self),
             server,
             line: line.number(),
-            ticket,
             taken: Taken::Yes,
         };
         Some((client, seat))
@@ -501,9 +511,10 @@ impl Drop for Boarding {
         } = &self.0
         {
             let mut state = books.lock();
-            if let Some(desk) = state.desks.get_mut(server) {
-                desk.take(*message);
-            }
+            let desk = state.desks.get_mut(server);
+            let waiting = desk.and_then(|desk| desk.take(*message));
+            drop(state);
+            drop(waiting);
         }
     }
 }
@@ -513,7 +524,6 @@ pub(super) struct Seat {
     books: Arc<Books>,
     server: u64,
     line: u64,
-    ticket: u64,
     taken: Taken,
 }
 

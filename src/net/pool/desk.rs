@@ -37,7 +37,7 @@ pub(super) struct Desk {
     pub(super) waiting: BTreeMap<u64, Waiting>,
     /// The demands of all who wait.
     pub(super) demand: usize,
-    /// No connection is tried before, as long as there is another.
+    /// No connection is tried before, as long as there is another, be it one that ends.
     pub(super) resting_until: Option<Instant>,
 }
 
@@ -68,8 +68,17 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(super) struct Todo {
     pub(super) board: Vec<(oneshot::Sender<Result<Passage, Error>>, Passage)>,
-    pub(super) fail: Vec<(oneshot::Sender<Result<Passage, Error>>, Error)>,
+    pub(super) fail: Vec<(Waiting, Error)>,
     pub(super) open: Vec<Place>,
+    pub(super) dropped: Dropped,
+}
+
+/// What the books no longer hold. It has parts of the caller's, which may come back to the books when
+/// they are dropped.
+#[derive(Default)]
+pub(super) struct Dropped {
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) lines: Vec<Line>,
 }
 
 impl Desk {
@@ -84,7 +93,7 @@ impl Desk {
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        self.server.strong_count() > 0 || !self.lines.is_empty()
+        self.server.strong_count() > 0 || !self.lines.is_empty() || !self.waiting.is_empty()
     }
 
     pub(super) fn line(&mut self, number: u64) -> Option<&mut Line> {
@@ -94,6 +103,12 @@ impl Desk {
     /// Whether there is a connection that takes messages, or one on its way.
     pub(super) fn has_line(&self) -> bool {
         self.lines.iter().any(Line::has_future)
+    }
+
+    /// Connections that are not over.
+    fn open_lines(&self) -> usize {
+        let open = |line: &&Line| line.phase() != Phase::Gone;
+        self.lines.iter().filter(open).count()
     }
 
     pub(super) fn opening(&self) -> usize {
@@ -108,9 +123,8 @@ impl Desk {
         below_ceiling: bool,
         now: Instant,
     ) -> Growth {
-        let open = |line: &&Line| line.phase() != Phase::Gone;
-        let lines = self.lines.iter().filter(open).count();
-        let rested = self.resting_until.is_none_or(|until| until <= now) || !self.has_line();
+        let lines = self.open_lines();
+        let rested = lines == 0 || self.resting_until.is_none_or(|until| until <= now);
         let room = lines < options.connections_per_server.max(1);
         match below_ceiling && rested && room {
             true => Growth::Possible,
@@ -148,9 +162,10 @@ impl Desk {
         };
         let was = line.phase();
         line.gone();
-        self.forget();
+        self.forget(todo);
         match was {
-            Phase::Opening if self.has_line() => self.resting_until = Some(now() + REST),
+            // A server that takes no more of them may take another when one of these is over.
+            Phase::Opening if self.open_lines() > 0 => self.resting_until = Some(now() + REST),
             Phase::Opening => self.fail_all(error.unwrap_or(&unattended()), todo),
             Phase::Ready | Phase::Ending | Phase::Gone => {}
         }
@@ -183,14 +198,16 @@ impl Desk {
     }
 
     /// Drops the connections that are over and have nobody aboard.
-    pub(super) fn forget(&mut self) {
-        self.lines.retain(|line| !line.is_forgotten());
+    pub(super) fn forget(&mut self, todo: &mut Todo) {
+        while let Some(index) = self.lines.iter().position(Line::is_forgotten) {
+            todo.dropped.lines.push(self.lines.remove(index));
+        }
     }
 
     pub(super) fn fail_all(&mut self, error: &Error, todo: &mut Todo) {
         self.demand = 0;
         for (_, waiting) in std::mem::take(&mut self.waiting) {
-            todo.fail.push((waiting.reply, error.clone()));
+            todo.fail.push((waiting, error.clone()));
         }
     }
 }
@@ -212,8 +229,8 @@ impl Todo {
         for (reply, passage) in self.board {
             drop(reply.send(Ok(passage)));
         }
-        for (reply, error) in self.fail {
-            drop(reply.send(Err(error)));
+        for (waiting, error) in self.fail {
+            drop(waiting.reply.send(Err(error)));
         }
     }
 }

@@ -14,6 +14,7 @@ use super::desk::{Cargo, Server};
 use super::line::{Ending, Fare, Wants};
 use crate::error::Error;
 use crate::net::client::{Client, Delivery};
+use crate::net::shared::Name;
 use crate::proto::body::Content;
 use crate::proto::transaction::{Body, Envelope, Outcome, Streamed, Verdict};
 
@@ -88,14 +89,15 @@ impl Errand {
             outcome,
             client,
             seat,
+            name,
         } = landed;
         let rest = self.envelope.rest(&outcome);
         let all = self.envelope.recipients().len();
         let ending = match &rest {
-            None if outcome.verdicts().iter().any(is_cut_off) => Ending::CutOff,
             None => Ending::Answered,
             Some(rest) if rest.recipients().len() < all => Ending::Partly,
             Some(_) if client.is_open() => Ending::UsedUp,
+            Some(_) if name.is_some() && client.casualty() == name => Ending::Hit,
             Some(_) => Ending::Lost,
         };
         let fare = seat.leave(ending);
@@ -165,14 +167,17 @@ pub(super) struct Passage {
     delivery: Delivery,
     client: Client,
     seat: Seat,
+    name: Option<Name>,
 }
 
 impl Passage {
     pub(super) fn new(delivery: Delivery, client: Client, seat: Seat) -> Self {
+        let name = delivery.name();
         Self {
             delivery,
             client,
             seat,
+            name,
         }
     }
 
@@ -187,11 +192,14 @@ impl Passage {
     }
 
     pub(super) fn land(self, outcome: Outcome) -> Landed {
-        let Self { client, seat, .. } = self;
+        let Self {
+            client, seat, name, ..
+        } = self;
         Landed {
             outcome,
             client,
             seat,
+            name,
         }
     }
 
@@ -213,6 +221,7 @@ pub(super) struct Landed {
     outcome: Outcome,
     client: Client,
     seat: Seat,
+    name: Option<Name>,
 }
 
 /// A reader that remembers whether it was asked for anything.
@@ -246,15 +255,6 @@ impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
     ) -> Poll<io::Result<()>> {
         self.used = Used::Yes;
         Pin::new(&mut self.reader).poll_read(cx, buffer)
-    }
-}
-
-/// Whether the end of the connection is its verdict (a 421 is one: RFC 5321 §3.8).
-fn is_cut_off(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::InDoubt(_) => true,
-        Verdict::Refused { reply, .. } => reply.code().number() == 421,
-        Verdict::Accepted(_) | Verdict::Deferred(_) | Verdict::NotSent(_) => false,
     }
 }
 

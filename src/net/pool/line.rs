@@ -1,6 +1,5 @@
 //! One connection, as the books have it.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,15 +14,15 @@ use crate::proto::transaction::Body;
 pub(super) struct Line {
     number: u64,
     phase: Phase,
+    past: Past,
     client: Option<Client>,
-    /// The tickets of the messages on their way, in the order in which they set out.
-    aboard: VecDeque<u64>,
-    /// Tickets given.
-    tickets: u64,
-    /// How many of them there are.
+    /// Messages on their way.
+    aboard: usize,
+    /// Messages that have set out so far.
+    boarded: u64,
+    /// How many of them may.
     most: u64,
     freight: Freight,
-    blame: Blame,
     idle_since: Instant,
     /// Tells its keeper to look again.
     stop: Arc<Notify>,
@@ -49,25 +48,25 @@ enum Freight {
     Streamed,
 }
 
-/// Whether it is known why the connection ended.
+/// Whether there was nobody to use a connection when it was ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Blame {
+enum Past {
     None,
-    Found,
+    Rest,
 }
 
 /// How a message leaves its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// With an answer to it.
+    /// With an answer to it, or in doubt.
     Answered,
-    /// With a verdict that the end of the connection gave it: in doubt, or refused by a 421.
-    CutOff,
     /// With an answer for some of its recipients: the session is of no use for the others.
     Partly,
     /// It was not sent, since the session has used up what the server takes in one.
     UsedUp,
-    /// The connection ended, and it was not sent.
+    /// The connection ended with it, and it was not sent.
+    Hit,
+    /// The connection ended with another one, and it was not sent.
     Lost,
     /// It was withdrawn.
     Withdrawn,
@@ -89,7 +88,7 @@ pub(super) enum Fare {
 pub(super) enum Wants {
     /// Whichever there is.
     Any,
-    /// One that nobody has used yet.
+    /// One that has just been made.
     Fresh,
 }
 
@@ -98,12 +97,12 @@ impl Line {
         Self {
             number,
             phase: Phase::Opening,
+            past: Past::None,
             client: None,
-            aboard: VecDeque::new(),
-            tickets: 0,
+            aboard: 0,
+            boarded: 0,
             most: u64::MAX,
             freight: Freight::Whole,
-            blame: Blame::None,
             idle_since: now(),
             stop,
         }
@@ -123,18 +122,18 @@ impl Line {
 
     /// Messages on their way.
     pub(super) fn load(&self) -> usize {
-        self.aboard.len()
+        self.aboard
     }
 
     /// Since when nobody uses it, if nobody does.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        (self.phase == Phase::Ready && self.aboard.is_empty()).then_some(self.idle_since)
+        (self.phase == Phase::Ready && self.aboard == 0).then_some(self.idle_since)
     }
 
     pub(super) fn takes(&self, wants: Wants) -> bool {
         let suits = match wants {
             Wants::Any => self.freight == Freight::Whole,
-            Wants::Fresh => self.tickets == 0,
+            Wants::Fresh => self.boarded == 0 && self.past == Past::None,
         };
         self.phase == Phase::Ready && suits
     }
@@ -159,7 +158,7 @@ impl Line {
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        self.phase == Phase::Gone && self.aboard.is_empty()
+        self.phase == Phase::Gone && self.aboard == 0
     }
 
     /// The session has begun.
@@ -175,29 +174,32 @@ impl Line {
         }
     }
 
-    /// Takes a message aboard: what it goes by, and its ticket.
-    pub(super) fn board(&mut self, body: &Body) -> Option<(Client, u64)> {
+    /// Who was waiting for it has boarded.
+    pub(super) fn settle(&mut self) {
+        if self.boarded == 0 {
+            self.past = Past::Rest;
+        }
+    }
+
+    /// Takes a message aboard: what it goes by.
+    pub(super) fn board(&mut self, body: &Body) -> Option<Client> {
         let client = self.client.clone()?;
-        let ticket = self.tickets;
-        self.tickets += 1;
-        self.aboard.push_back(ticket);
+        self.aboard += 1;
+        self.boarded += 1;
         if let Body::Streamed(_) = body {
             self.freight = Freight::Streamed;
         }
-        if self.tickets >= self.most {
+        if self.boarded >= self.most {
             self.phase = Phase::Ending;
         }
-        Some((client, ticket))
+        Some(client)
     }
 
     /// A message leaves.
-    pub(super) fn leave(&mut self, ticket: u64, ending: Ending) -> Fare {
-        let first = self.aboard.front() == Some(&ticket);
-        if let Ok(index) = self.aboard.binary_search(&ticket) {
-            self.aboard.remove(index);
-        }
-        let fare = self.fare(first, ending);
-        if self.aboard.is_empty() {
+    pub(super) fn leave(&mut self, ending: Ending) -> Fare {
+        self.aboard = self.aboard.saturating_sub(1);
+        let fare = self.fare(ending);
+        if self.aboard == 0 {
             self.freight = Freight::Whole;
             self.idle_since = now();
             if self.phase == Phase::Ending {
@@ -209,19 +211,11 @@ impl Line {
 
     /// Each connection that ends costs somebody one of a few tries, or has been of use to somebody:
     /// so there is an end to setting out again.
-    fn fare(&mut self, first: bool, ending: Ending) -> Fare {
+    fn fare(&mut self, ending: Ending) -> Fare {
         match ending {
-            Ending::Answered => Fare::Final,
-            Ending::CutOff => {
-                self.blame = Blame::Found;
-                Fare::Final
-            }
+            Ending::Answered | Ending::Withdrawn => Fare::Final,
             Ending::Partly => {
                 self.end();
-                if !self.is_alive() {
-                    // It was lost with what is left of this message.
-                    self.blame = Blame::Found;
-                }
                 Fare::Free
             }
             Ending::UsedUp => {
@@ -231,23 +225,19 @@ impl Line {
                     false => Fare::Counted(Wants::Any),
                 }
             }
-            Ending::Withdrawn => {
-                // If the connection has to close for it, that is nobody else's fault.
-                self.blame = Blame::Found;
-                Fare::Final
+            Ending::Hit => {
+                self.end();
+                match self.was_of_use() || self.past == Past::Rest {
+                    true => Fare::Counted(Wants::Fresh),
+                    // It was the first thing that a new connection was to do.
+                    false => Fare::Final,
+                }
             }
             Ending::Lost => {
                 self.end();
-                let to_blame = first && self.blame == Blame::None;
-                if to_blame {
-                    self.blame = Blame::Found;
-                }
-                match (to_blame, self.was_of_use()) {
-                    // It was the first thing that the connection was to do.
-                    (true, false) => Fare::Final,
-                    (true, true) => Fare::Counted(Wants::Fresh),
-                    (false, false) => Fare::Counted(Wants::Any),
-                    (false, true) => Fare::Free,
+                match self.was_of_use() {
+                    true => Fare::Free,
+                    false => Fare::Counted(Wants::Any),
                 }
             }
         }
@@ -259,7 +249,7 @@ impl Line {
             Phase::Opening | Phase::Ready => self.phase = Phase::Ending,
             Phase::Ending | Phase::Gone => {}
         }
-        if self.aboard.is_empty() {
+        if self.aboard == 0 {
             self.stop.notify_one();
         }
     }
@@ -286,7 +276,7 @@ impl Line {
         if until <= now && self.idle_since().is_some() {
             self.end();
         }
-        match (self.phase, self.aboard.is_empty()) {
+        match (self.phase, self.aboard == 0) {
             (Phase::Ending | Phase::Gone, true) => None,
             (Phase::Opening | Phase::Ready | Phase::Ending | Phase::Gone, _) => {
                 Some(until.max(now + SOON))

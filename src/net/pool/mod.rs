@@ -65,14 +65,14 @@ pub use stream::SendAll;
 /// The end of a connection is seen when it comes, 421 or not, and such a one is not used; nothing is
 /// asked to find out (a NOOP would cost each message a round trip, and prove nothing of the next
 /// moment). What was on its way, and was not sent, goes by another connection, if it lies in
-/// memory: once, by a new connection, for the message that was the first in line, where the
-/// connection had been of use before; for those behind it as often as a connection was of use to
-/// somebody, and once where it was not. A message in doubt is never sent again, nor is one that is
-/// streamed once its reader was asked for an octet. Recipients that a session has no room for (RFC
-/// 9422) go by the next one.
+/// memory: once, by a new connection, for the message that the end came upon, where the connection
+/// had been of use before, or had waited for something to do; for those behind it as often as a
+/// connection was of use to somebody, and once where it was not. A message in doubt is never sent
+/// again, nor is one that is streamed once its reader was asked for an octet. Recipients that a
+/// session has no room for (RFC 9422) go by the next one.
 ///
-/// A connection that cannot be made is the error of all messages that wait, unless another one to
-/// the same server is there.
+/// A connection that cannot be made is the error of all messages that wait, unless there is another
+/// one to the same server: it takes them, or the next one is tried when it has ended.
 #[derive(Clone)]
 pub struct Pool {
     owner: Arc<Owner>,

@@ -322,9 +322,11 @@ mod tests {
         let mut scram = scram(Binding::Unable);
         let first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO".to_vec();
         assert_eq!(scram.respond(b""), Ok(first));
+        assert!(!scram.has_used_secret());
         let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(scram.respond(SERVER_FIRST.as_bytes()), Ok(last.into()));
+        assert!(scram.has_used_secret());
         assert_eq!(scram.respond(SERVER_FINAL.as_bytes()), Ok(Vec::new()));
         assert_eq!(scram.succeeded(None), Ok(()));
     }

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::{Run, Server, command, finished, text};
 use crate::diagnosis::cases::{CASES, Case};
-use crate::diagnosis::stage::{With, closed_port, options, visit};
+use crate::diagnosis::stage::{With, options, visit};
+use crate::net::closed_port;
 
 #[tokio::test]
 async fn each_fault_is_diagnosed_as_on_the_troubleshooting_page() {

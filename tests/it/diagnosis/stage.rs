@@ -1,6 +1,5 @@
 //! A sandbox that misbehaves, a client that meets it, and what is diagnosed.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ehlo::diagnosis::{Diagnosis, Situation};
@@ -10,7 +9,8 @@ use ehlo::sandbox::{Auth, Fault, Mechanism, Options, Sandbox, TlsMode};
 use ehlo::{
     BareNewlines, Client, ClientConfig, Content, Credentials, Envelope, Error, Mailbox, Security,
 };
-use tokio::net::TcpSocket;
+
+use crate::net::closed_port;
 
 /// How the client's settings differ from those that would work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,16 +200,6 @@ fn message(with: &[With]) -> Content {
     let body = line.repeat(size.unwrap_or(1).div_ceil(line.len()));
     let message = format!("Subject: Hello\r\n\r\n{body}");
     Content::check(message, BareNewlines::Reject).expect("it is a message")
-}
-
-/// A port on which nothing listens, now or later: it stays bound until the tests are over.
-pub(crate) fn closed_port() -> u16 {
-    let socket = TcpSocket::new_v4().expect("there are sockets");
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    socket.bind(address).expect("loopback has ports");
-    let port = socket.local_addr().expect("it is bound").port();
-    std::mem::forget(socket);
-    port
 }
 
 const SENDER: &str = "alice@example.org";

@@ -25,7 +25,12 @@ mod trace;
 #[cfg(feature = "sandbox")]
 mod ways;
 
+#[cfg(feature = "sandbox")]
+use std::net::{Ipv4Addr, SocketAddr};
+
 use ehlo::{BareNewlines, ClientConfig, Content, Envelope, Mailbox, Security};
+#[cfg(feature = "sandbox")]
+use tokio::net::TcpSocket;
 
 /// A configuration for a stream in clear.
 fn clear() -> ClientConfig {
@@ -47,4 +52,15 @@ pub(crate) fn content(text: impl Into<Vec<u8>>) -> Content {
 
 pub(crate) fn hello() -> Content {
     content("Subject: Hello\r\n\r\nHello.\r\n")
+}
+
+/// A port on which nothing listens, now or later: it stays bound until the tests are over.
+#[cfg(feature = "sandbox")]
+pub(crate) fn closed_port() -> u16 {
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(address).expect("loopback has ports");
+    let port = socket.local_addr().expect("it is bound").port();
+    std::mem::forget(socket);
+    port
 }

@@ -1,15 +1,18 @@
 //! Connections that end: by the server, by time, by their limits.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use ehlo::net::PoolOptions;
+use ehlo::proto::{Entry, Observer};
 use ehlo::sandbox::{Extension, Options};
-use ehlo::{Category, ClientConfig, Envelope, Pool, Security, Stage, Streamed, Verdict};
+use ehlo::{Category, ClientConfig, Envelope, Outcome, Pool, Security, Stage, Streamed, Verdict};
 use tokio::net::TcpListener;
 
 use super::super::peer::Peer;
-use super::super::{hello, mailbox, to};
+use super::super::{closed_port, hello, mailbox, to};
 use super::{LONG, arrived, letters, see_ends, send_each, server, single, watched};
 
 #[tokio::test]
@@ -56,8 +59,11 @@ async fn a_message_that_met_a_dead_connection_goes_by_a_new_one() {
         "reset@mail#2",
         "shutdown@mail#2",
         "close@data#2",
+        "garbage@mail#2",
+        "stall@mail#2",
     ] {
-        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let (sandbox, mut config) = server(Options::default(), &[fault]).await;
+        config.session.timeouts.mail = Duration::from_secs(1);
         let pool = Pool::with_options(config, single());
         assert_eq!(
             send_each(&pool, &["a@x.org", "b@x.org"]).await,
@@ -183,8 +189,11 @@ async fn those_behind_a_message_that_had_its_verdict_from_the_end_are_not_its_vi
         ("close@body#1", "?"),
         ("reset@body#1", "?"),
         ("shutdown@body#1", "r"),
+        ("garbage@body#1", "?"),
+        ("stall@body#1", "?"),
     ] {
-        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let (sandbox, mut config) = server(Options::default(), &[fault]).await;
+        config.session.timeouts.body = Duration::from_secs(1);
         let pool = Pool::with_options(config, single());
         let all = tokio::join!(
             send_each(&pool, &["a@x.org"]),
@@ -273,10 +282,8 @@ async fn recipients_that_a_session_has_no_room_for_go_by_the_next_one() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_the_error_of_all_who_wait() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let pool = Pool::new(ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(port));
+    let config = ClientConfig::new("127.0.0.1", Security::Plaintext);
+    let pool = Pool::new(config.with_port(closed_port()));
     let (one, other) = tokio::join!(
         pool.send(to("a@x.org"), hello()),
         pool.send(to("b@x.org"), hello())
@@ -306,6 +313,156 @@ async fn a_further_connection_that_is_refused_is_nobodys_failure() {
     assert_eq!(sandbox.received().len(), 20);
     // It is not tried again for a while.
     assert_eq!(sandbox.counters().connections, 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_has_used_yet_may_have_ended_as_well() {
+    let faults = ["delay@greeting#1=0.02", "close@mail#1"];
+    let (sandbox, config) = server(Options::default(), &faults).await;
+    let pool = Pool::with_options(config, single());
+    tokio::select! {
+        biased;
+        outcome = pool.send(to("given-up@x.org"), hello()) => panic!("{outcome:?}"),
+        () = std::future::ready(()) => {}
+    }
+    while pool.stats().idle == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send_each(&pool, &["a@x.org", "b@x.org"]).await, "aa");
+    assert_eq!(pool.stats().sent_again, 1);
+    pool.close().await;
+    let expected = [(2, "a@x.org".to_owned()), (2, "b@x.org".to_owned())];
+    assert_eq!(arrived(&sandbox), expected);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_while_another_one_ends_is_tried_again_behind_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(port);
+    let options = PoolOptions::default().with_messages_per_connection(NonZeroU64::new(1));
+    let pool = Pool::with_options(config, options);
+    let serve = async {
+        let next = async || Peer::new(listener.accept().await.unwrap().0);
+        let mut first = next().await;
+        first.greet(&[]).await;
+        first.envelope().await;
+        first.message().await;
+        // It has had its message, and waits for the answer.
+        let mut second = next().await;
+        second.say(&["421 one at a time"]).await;
+        drop(second);
+        while pool.stats().connections > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.stats().waiting, 1);
+        first.say(&["250 ok"]).await;
+        first.part().await;
+        drop(first);
+        let mut third = next().await;
+        third.greet(&[]).await;
+        third.envelope().await;
+        third.message().await;
+        third.say(&["250 ok"]).await;
+        third.part().await;
+    };
+    let send = async {
+        let both = tokio::join!(
+            send_each(&pool, &["a@x.org"]),
+            send_each(&pool, &["b@x.org"])
+        );
+        pool.close().await;
+        both.0 + &both.1
+    };
+    let ((), sent) = tokio::join!(serve, send);
+    assert_eq!((sent.as_str(), pool.stats().sent_again), ("aa", 0));
+}
+
+/// Tasks of several threads hear of their outcomes in any order.
+#[tokio::test]
+async fn whom_a_connection_ended_with_does_not_depend_on_who_hears_of_it_first() {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        let fault = "close@mail:poison@x.org";
+        let (sandbox, config) = server(Options::default(), &[fault]).await;
+        let pool = Pool::with_options(config, single());
+        let mut sending = ["a@x.org", "poison@x.org", "b@x.org"].map(|from| {
+            let envelope = Envelope::new(mailbox(from), [mailbox("r@x.org")]);
+            Box::pin(pool.send(envelope, hello()))
+        });
+        let mut outcomes: [Option<Outcome>; 3] = [None, None, None];
+        let mut look = |index: usize| {
+            let cx = &mut Context::from_waker(Waker::noop());
+            if outcomes[index].is_none()
+                && let Poll::Ready(outcome) = sending[index].as_mut().poll(cx)
+            {
+                outcomes[index] = Some(outcome);
+            }
+        };
+        (0..3).for_each(&mut look);
+        while pool.stats().opened == 0 || pool.stats().connections > 0 {
+            tokio::task::yield_now().await;
+        }
+        while pool.stats().under_way + pool.stats().waiting > 0 {
+            order.into_iter().for_each(&mut look);
+            tokio::task::yield_now().await;
+        }
+        let letter = |outcome: &Option<Outcome>| letters(outcome.as_ref().expect("it is over"));
+        let all: String = outcomes.iter().map(letter).collect();
+        assert_eq!(all, "ana", "{order:?}");
+        // One connection for each try of the one, and one for the other.
+        assert_eq!(sandbox.counters().connections, 3, "{order:?}");
+        pool.close().await;
+    }
+}
+
+/// An observer with a handle to the pool.
+struct Keeper(Arc<OnceLock<Pool>>);
+
+impl Observer for Keeper {
+    fn observe(&mut self, _: Entry<'_>, _: Instant) {}
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.get() {
+            let _ = pool.stats();
+        }
+    }
+}
+
+#[test]
+fn what_the_caller_has_given_is_dropped_while_nothing_is_locked() {
+    let (over, is_over) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (_sandbox, config) = server(Options::default(), &[]).await;
+            let place = Arc::new(OnceLock::new());
+            let given = Arc::clone(&place);
+            let options = single()
+                .with_idle_timeout(Duration::ZERO)
+                .with_observers(move || Box::new(Keeper(Arc::clone(&given))));
+            let pool = place.get_or_init(|| Pool::with_options(config, options));
+            assert_eq!(send_each(pool, &["a@x.org"]).await, "a");
+            while pool.stats().connections > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        over.send(()).unwrap();
+    });
+    is_over
+        .recv_timeout(LONG)
+        .expect("nobody waits for himself");
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use ehlo::net::{
 };
 use ehlo::proto::{Config, Login, MechanismName, PlaintextAuth, Timeouts};
 use ehlo::sandbox::{Mechanism, Options, Sandbox, TlsMode};
-use ehlo::{ClientConfig, Credentials, Pool, Reply, Security};
+use ehlo::{Category, ClientConfig, Credentials, Pool, Reply, Security};
 
 use super::super::peer::Peer;
+use super::super::proxies::{Access, First, Kind, SECRET, TestProxy, USER};
 use super::super::server::{config, sandbox};
 use tokio::net::TcpListener;
 
@@ -167,6 +168,65 @@ async fn a_connection_is_used_by_those_alone_whose_configuration_is_equal_in_all
     }
     assert_eq!(pool.stats().opened, count as u64);
     pool.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_came_one_way_is_not_taken_by_whoever_goes_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let options = Options::default().with_tls(TlsMode::StartTls);
+    #[cfg(unix)]
+    let options = options.with_unix_socket(&path);
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let base = || config(&sandbox, Security::StartTls);
+    let start = |kind, access| TestProxy::start(kind, access, sandbox.address(), First::Server);
+    let socks = start(Kind::Socks5, Access::Everybody).await;
+    let other = start(Kind::Socks5, Access::Everybody).await;
+    let http = start(Kind::Http, Access::Login).await;
+    let login = |user: &str| http.proxy().with_login(user, SECRET).unwrap();
+    let mut ways = vec![
+        base(),
+        base().with_proxy(socks.proxy()),
+        base().with_proxy(other.proxy()),
+        base().with_proxy(login(USER)),
+    ];
+    #[cfg(unix)]
+    ways.push(base().with_unix_socket(&path));
+    let pool = Pool::new(base());
+    for round in 0..2 {
+        for (index, way) in ways.iter().enumerate() {
+            let pool = pool.with_config(way.clone());
+            let outcome = pool.send(to("bob@example.org"), hello()).await;
+            assert!(outcome.is_accepted(), "{way:?}: {outcome:?}");
+            let received = sandbox.received().pop().expect("a message came");
+            assert_eq!(
+                received.connection,
+                index as u64 + 1,
+                "{way:?}, round {round}"
+            );
+        }
+    }
+    assert_eq!(
+        (socks.asked().len(), other.asked().len(), http.asked().len()),
+        (1, 1, 1)
+    );
+    // Who may not use the proxy does not profit from whoever may.
+    let stranger = pool.with_config(base().with_proxy(login("stranger")));
+    let outcome = stranger.send(to("bob@example.org"), hello()).await;
+    let error = outcome.error().expect("the proxy refuses");
+    assert_eq!(error.category(), Category::Authentication, "{error:?}");
+    // Nor does a socket that is not there by one that is.
+    #[cfg(unix)]
+    {
+        let nowhere = base().with_unix_socket(directory.path().join("nowhere"));
+        let outcome = pool
+            .with_config(nowhere)
+            .send(to("bob@example.org"), hello())
+            .await;
+        let error = outcome.error().expect("there is no such socket");
+        assert_eq!(error.category(), Category::ConnectionRefused, "{error:?}");
+    }
+    assert_eq!(sandbox.received().len(), 2 * ways.len());
 }
 
 #[tokio::test]

@@ -126,7 +126,9 @@ impl Case {
         let mut tasks = JoinSet::new();
         for number in 0..self.messages {
             let (pool, patience) = (pool.clone(), self.given_up.get(&number).copied());
+            let most = self.connections;
             tasks.spawn(async move {
+                assert!(pool.stats().connections <= most);
                 let sending = pool.send(to(&format!("r{number}@x.org")), hello());
                 let give_up = async {
                     match patience {
@@ -138,10 +140,12 @@ impl Case {
                         None => std::future::pending().await,
                     }
                 };
-                tokio::select! {
-                    outcome = sending => (number, Some(outcome)),
-                    () = give_up => (number, None),
-                }
+                let outcome = tokio::select! {
+                    outcome = sending => Some(outcome),
+                    () = give_up => None,
+                };
+                assert!(pool.stats().connections <= most);
+                (number, outcome)
             });
         }
         let mut outcomes = BTreeMap::new();
@@ -199,6 +203,23 @@ proptest! {
             // client did not wait for.
             let slack = case.faults.len() + case.given_up.len();
             assert!(most_at_a_time(&mut happenings) <= case.connections + slack, "{case:?}");
+        });
+    }
+
+    #[test]
+    fn threads_change_nothing_of_it(case in cases()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(3)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (sandbox, pool, _) = case.start().await;
+            let outcomes = case.send(&pool).await;
+            pool.close().await;
+            let stats = pool.stats();
+            assert_eq!((stats.connections, stats.under_way, stats.waiting), (0, 0, 0), "{case:?}");
+            check(&case, &sandbox, &outcomes);
         });
     }
 

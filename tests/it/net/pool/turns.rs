@@ -2,9 +2,11 @@
 
 use ehlo::net::PoolOptions;
 use ehlo::sandbox::Options;
-use ehlo::{Category, Pool};
+use ehlo::{Category, ClientConfig, Pool, Security};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::super::peer::Peer;
 use super::super::{hello, to};
 use super::{arrived, letters, most_at_a_time, see_ends, send_each, server, single, watched};
 
@@ -100,6 +102,45 @@ async fn an_idle_connection_gives_way_to_another_server() {
     );
     see_ends(&mut happenings, 1).await;
     assert_eq!(pool.stats().connections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refused_a_further_connection_is_asked_again_though_the_first_is_stuck() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = ClientConfig::new("127.0.0.1", Security::Plaintext).with_port(port);
+    let options = PoolOptions::default().with_share(1).with_depth(1);
+    let pool = Pool::with_options(config, options.with_connections_per_server(2));
+    let serve = async {
+        let next = async || Peer::new(listener.accept().await.unwrap().0);
+        let mut stuck = next().await;
+        stuck.greet(&[]).await;
+        stuck.envelope().await;
+        stuck.message().await;
+        let mut refused = next().await;
+        refused.say(&["421 not now"]).await;
+        drop(refused);
+        let mut third = next().await;
+        third.greet(&[]).await;
+        third.envelope().await;
+        third.message().await;
+        third.say(&["250 ok"]).await;
+        while pool.stats().under_way > 1 {
+            tokio::task::yield_now().await;
+        }
+        stuck.say(&["250 ok"]).await;
+        tokio::join!(stuck.part(), third.part());
+    };
+    let send = async {
+        let sent = tokio::join!(
+            send_each(&pool, &["a@x.org"]),
+            send_each(&pool, &["b@x.org"])
+        );
+        pool.close().await;
+        sent
+    };
+    let ((), sent) = tokio::join!(serve, send);
+    assert_eq!(sent, ("a".to_owned(), "a".to_owned()));
 }
 
 #[tokio::test]
