@@ -657,7 +657,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn blame(talk: &mut Conversation, rule: &str, what: &str) {
+/// Notes a breach, and shows it in its place.
+pub(crate) fn blame(talk: &mut Conversation, rule: &str, what: &str) {
     talk.lines.push(format!("!! {rule}: {what}"));
     talk.breaches.push(Breach {
         rule: rule.to_owned(),
