@@ -246,8 +246,11 @@ pub(super) struct Prepared {
     pub(super) sha256: &'static dyn Hash,
     pub(super) verification: Verification,
     /// The last server's certificate, and what it says: the next server's is mostly the same.
-    known: Arc<Mutex<Option<(CertificateDer<'static>, Arc<Certificate>)>>>,
+    known: Arc<Mutex<Option<Known>>>,
 }
+
+/// A certificate, and what it says.
+type Known = (CertificateDer<'static>, Arc<Certificate>);
 
 impl Prepared {
     /// What a server's certificate says.

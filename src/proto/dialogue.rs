@@ -365,7 +365,7 @@ const HEAD: usize = 3;
 const RECENT: usize = 1024;
 
 /// Octets kept of it while nothing is said.
-const KEPT: usize = 96;
+const KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -64,8 +64,12 @@ pub(crate) struct Used {
     /// MAIL commands.
     mails: u32,
     /// Domains of recipients, in lower case; kept only where they are limited.
-    domains: Option<Box<BTreeSet<Box<str>>>>,
+    domains: Option<Box<Domains>>,
 }
+
+/// A set in a box of its own: few sessions have one.
+#[derive(Debug, Default)]
+struct Domains(BTreeSet<Box<str>>);
 
 impl Used {
     /// A MAIL command is sent.
@@ -83,7 +87,8 @@ impl Used {
         let Some(limit) = limits.recipient_domains else {
             return true;
         };
-        let mut domains = self.domains.as_deref().cloned().unwrap_or_default();
+        let known = self.domains.as_deref();
+        let mut domains = known.map_or_else(BTreeSet::new, |known| known.0.clone());
         let lower = |one: &Recipient| one.mailbox().domain().to_lowercase().into_boxed_str();
         domains.extend(recipients.iter().map(lower));
         u32::try_from(domains.len()).is_ok_and(|known| known <= limit.get())
@@ -95,7 +100,7 @@ impl Used {
             return true;
         };
         let domain = recipient.mailbox().domain().to_lowercase();
-        let domains = self.domains.get_or_insert_default();
+        let domains = &mut self.domains.get_or_insert_default().0;
         if domains.contains(domain.as_str()) {
             return true;
         }

@@ -1,6 +1,7 @@
 //! A connection's state: whole while there is something to do, and the little that must be kept while
 //! there is nothing.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
@@ -38,7 +39,7 @@ pub(in crate::net) struct Awake<'a> {
 /// gives it back: so those that are idle have none.
 #[derive(Default)]
 pub(in crate::net) struct Spares {
-    states: Mutex<Vec<Box<State>>>,
+    states: Mutex<VecDeque<Box<State>>>,
 }
 
 impl Resident {
@@ -95,18 +96,18 @@ impl Drop for Awake<'_> {
 
 impl Spares {
     fn take(&self) -> Option<Box<State>> {
-        self.lock().pop()
+        self.lock().pop_back()
     }
 
     fn give(&self, mut state: Box<State>) {
         state.rest(1);
         let mut states = self.lock();
         if states.len() < SPARES {
-            states.push(state);
+            states.push_back(state);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<State>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Box<State>>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
