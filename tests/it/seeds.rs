@@ -15,7 +15,14 @@ fn replies_are_judged_alike_however_they_are_cut() {
 
 #[test]
 fn sessions_end_well() {
-    run("session", &of_transcripts(b"\x0e"), targets::session);
+    // Opportunistic TLS with a password; one message behind the other; LMTP in step.
+    for (number, settings) in [b"\x0e", b"\x2b", b"\x73"].into_iter().enumerate() {
+        let mut seeds = of_transcripts(settings);
+        for (name, _) in &mut seeds {
+            name.push_str(&format!(".{number}"));
+        }
+        run("session", &seeds, targets::session);
+    }
 }
 
 #[test]
