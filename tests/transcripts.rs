@@ -1,5 +1,5 @@
 //! Each file of `testdata/transcripts` is a test with its own name, in several ways of being played;
-//! the matrix of failures at every stage is another set. `BLESS=1` rewrites what the client does.
+//! the matrix of failures at every stage is another set, and the combinations of refusals in a group a third. `BLESS=1` rewrites what the client does.
 
 mod transcript;
 
@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use transcript::network;
 use transcript::parse::{self, Transcript};
 use transcript::play::{Pieces, Writes, play};
-use transcript::{bless, matrix, says};
+use transcript::{bless, combinations, matrix, says};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -25,6 +25,7 @@ fn main() {
         }
     }
     trials.extend(matrix::trials());
+    trials.extend(combinations::trials());
     trials.push(Trial::test("errors", || Ok(errors_say_what_is_written()?)));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -10,8 +10,10 @@ use ehlo::proto::{Chunking, Config, Pipelining, PlaintextAuth, Protocol};
 use ehlo::{Commitment, Domain, Envelope, Mailbox, Params, Recipient, ReversePath, Security};
 
 use crate::bench::{Action, Bench, Form, Mail, credentials};
-use crate::model::{BehindChunks, Character};
-use crate::oracles::{Conversation, LogIn, Way, converse, cut_anyhow, replay, stays_in_its_line};
+use crate::model::{BehindChunks, Character, NOTHING_BEHIND};
+use crate::oracles::{
+    Conversation, LogIn, Want, Way, Wish, converse, cut_anyhow, replay, stays_in_its_line,
+};
 use crate::reference;
 
 /// What a server sends is judged alike however it is cut.
@@ -63,8 +65,9 @@ pub(crate) fn body(input: &[u8]) -> Result<(), String> {
     converse(&talk, Way::Faithful).map(drop)
 }
 
-/// Several messages to a server that refuses some of it: nobody is told what is not so, and all of it
-/// again in other pieces gives the same.
+/// Several messages to a server that refuses some of it, ends, falls silent or says what is no reply, while
+/// the caller submits, withdraws, probes, gives up and lets time pass: nobody is told what is not
+/// so, and all of it again in other pieces gives the same.
 pub(crate) fn dialogue(input: &[u8]) -> Result<(), String> {
     if holds_the_password(input) {
         return Ok(());
@@ -73,14 +76,27 @@ pub(crate) fn dialogue(input: &[u8]) -> Result<(), String> {
     let Some((&first, input)) = input.split_first() else {
         return Ok(());
     };
-    let mails = input.split(|&octet| octet == MARK).take(8);
-    let mails = mails.map(|content| match content.split_first() {
-        Some((&form, content)) => mail(form, content),
-        None => mail(0, b""),
-    });
-    let mut talk = conversation(first, seed, mails.collect());
+    let (mut mails, mut late, mut wishes) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in input.split(|&octet| octet == MARK).take(24) {
+        match piece {
+            [LATE, turn, form, content @ ..] if late.len() < 4 => {
+                late.push(mail(*form, content));
+                wishes.push(wish(*turn, Want::Submit));
+            }
+            [name, turn, rest @ ..] if want(*name, rest).is_some() => {
+                wishes.extend(want(*name, rest).map(|want| wish(*turn, want)));
+            }
+            [form, content @ ..] if mails.len() < 8 => mails.push(mail(*form, content)),
+            _ => {}
+        }
+    }
+    mails.append(&mut late);
+    wishes.sort_by_key(|wish| wish.turn);
+    let mut talk = conversation(first, seed, mails);
+    talk.wishes = wishes;
     talk.server.refusals = [0, 5, 20, 50][usize::from(first & 3)];
     talk.server.endings = [0, 0, 0, 3][usize::from(seed as u8 & 3)];
+    talk.server.breakdowns = [0, 0, 0, 6][usize::from(seed as u8 >> 2 & 3)];
     let record = converse(&talk, Way::Faithful)?;
     replay(&talk, &record, seed)
 }
@@ -198,6 +214,9 @@ fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
     if manner & 4 != 0 {
         offers.push("CHUNKING");
     }
+    if manner & 8 != 0 {
+        offers.push(NOTHING_BEHIND);
+    }
     let (pipelining, behind_chunks) = match manner & 3 {
         0 => (Pipelining::Groups, BehindChunks::Complains),
         1 => (Pipelining::Conservative, BehindChunks::Complains),
@@ -210,10 +229,12 @@ fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
         pipelining,
         chunking: Chunking::WhereOffered,
         mails,
+        wishes: Vec::new(),
         server: Character {
             seed,
             refusals: 0,
             endings: 0,
+            breakdowns: 0,
             offers,
             protocol: match protocol & 1 {
                 0 => Protocol::Smtp,
@@ -223,6 +244,27 @@ fn conversation(first: u8, seed: u64, mails: Vec<Mail>) -> Conversation {
         },
         cuts: seed,
     }
+}
+
+fn wish(turn: u8, want: Want) -> Wish {
+    Wish {
+        turn: usize::from(turn),
+        want,
+    }
+}
+
+/// What a piece that begins with this octet is, if it is no message.
+fn want(name: u8, rest: &[u8]) -> Option<Want> {
+    let place = rest.first().map_or(0, |&octet| usize::from(octet & 7));
+    Some(match name {
+        0xf1 => Want::Cancel(place),
+        0xf2 => Want::Probe(mail(1, b"")),
+        0xf3 => Want::Quit,
+        0xf4 => Want::Abandon,
+        0xf5 => Want::Wait(Duration::from_secs(29)),
+        0xf6 => Want::Wait(Duration::from_secs(301)),
+        _ => return None,
+    })
 }
 
 fn mail(form: u8, content: &[u8]) -> Mail {
@@ -289,3 +331,5 @@ fn number(input: &[u8]) -> (u64, &[u8]) {
 
 /// UTF-8 has no such octet.
 const MARK: u8 = 255;
+/// A message that is submitted later.
+const LATE: u8 = 0xf0;

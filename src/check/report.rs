@@ -100,7 +100,7 @@ impl Report {
         warnings.extend(ending.warnings);
         let diagnose = |error: &Error| diagnosed(error, &situation, settings.as_ref());
         let refused = ending.error.as_ref().and_then(refused);
-        let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        let certificate = tls.as_ref().and_then(|tls| tls.certificate.as_deref());
         let certificate = certificate.or(refused);
         Self {
             ok: ending.error.is_none(),

@@ -97,7 +97,7 @@ impl Tls {
             version: session.version,
             cipher: session.cipher.clone(),
             verified: session.verification.is_verified(),
-            certificate: session.certificate.as_ref().map(Shown::of),
+            certificate: session.certificate.as_deref().map(Shown::of),
         }
     }
 }

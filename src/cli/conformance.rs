@@ -18,6 +18,7 @@ pub(crate) async fn run(arguments: ConformanceArguments) -> Result<Exit, Failure
         only: arguments.only.clone(),
         timeout: Duration::from_secs(seconds),
         parallel: arguments.parallel,
+        progress: |done, total| terminal::status(format_args!("{done} of {total} dialogues")),
     };
     let table = examination
         .run()
@@ -59,8 +60,9 @@ fn show(table: &Table, only: Option<&str>) {
         }
         let (tint, what) = match &row.verdict {
             RuleVerdict::Kept(count) => (Tint::Good, format!("kept            in {count}")),
-            RuleVerdict::Broken(breaches) => {
-                (Tint::Bad, format!("BROKEN          in {}", breaches.len()))
+            RuleVerdict::Broken(_) => {
+                let dialogues = row.verdict.broken_in();
+                (Tint::Bad, format!("BROKEN          in {dialogues}"))
             }
             RuleVerdict::NotApplicable(reason) => {
                 (Tint::Faint, format!("not applicable  {reason}"))

@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -167,7 +170,10 @@ impl Template {
         let child = command
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-        Ok(Running { child })
+        Ok(Running {
+            child,
+            secrets: secrets(wants),
+        })
     }
 
     fn filled(&self, wants: &Wants, port: u16, message: &Path, folder: &Folder) -> Vec<String> {
@@ -235,12 +241,16 @@ impl Encryption {
 /// A client that runs.
 pub(crate) struct Running {
     child: Child,
+    /// What it must not show.
+    secrets: Arc<[Vec<u8>]>,
 }
 
 impl Running {
     /// Waits for its end, or puts one to it and to all that it started.
     pub(crate) async fn end(mut self, longest: Duration) -> io::Result<Ending> {
-        let output = tokio::spawn(both(self.child.stdout.take(), self.child.stderr.take()));
+        let secrets = Arc::clone(&self.secrets);
+        let streams = (self.child.stdout.take(), self.child.stderr.take());
+        let output = tokio::spawn(both(streams, secrets));
         let status = match timeout(longest, self.child.wait()).await {
             Ok(status) => Some(status?),
             Err(_) => {
@@ -279,7 +289,16 @@ impl Running {
 #[derive(Clone, Debug)]
 pub(crate) struct Ending {
     how: How,
-    output: String,
+    output: Output,
+}
+
+/// What it wrote to its output and its errors.
+#[derive(Clone, Debug, Default)]
+struct Output {
+    /// The last of it.
+    text: String,
+    /// A secret is in it, perhaps further up.
+    tells: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,14 +331,23 @@ impl Ending {
     pub(crate) fn reason_not_to_connect(&self) -> String {
         match self.how {
             How::Exit(64) => "the client declines".into(),
-            How::Exit(code) => format!("the client does not connect, and exits with {code}"),
+            How::Exit(code) => {
+                let said = self.output().last().map(|line| format!(": {line}"));
+                let said = said.unwrap_or_default();
+                format!("the client does not connect, and exits with {code}{said}")
+            }
             How::Killed | How::Hung(_) => format!("no connection; {}", self.words()),
         }
     }
 
+    /// Whether it wrote the password or the token to its output, in clear or as AUTH carries it.
+    pub(crate) fn tells_secrets(&self) -> bool {
+        self.output.tells
+    }
+
     /// The last lines of what it said.
     pub(crate) fn output(&self) -> impl Iterator<Item = String> + '_ {
-        let lines: Vec<_> = self.output.lines().collect();
+        let lines: Vec<_> = self.output.text.lines().collect();
         let first = lines.len().saturating_sub(MOST_LINES);
         let lines = lines.into_iter().skip(first);
         lines.map(|line| line.chars().filter(|c| !c.is_control()).take(300).collect())
@@ -373,24 +401,55 @@ fn scheme(wants: &Wants) -> &'static str {
     }
 }
 
+/// What secrets look like in a trace. A word as plain as `password` may be there for another reason.
+fn secrets(wants: &Wants) -> Arc<[Vec<u8>]> {
+    let user = wants.user.as_deref().unwrap_or_default();
+    let password = wants.password.iter().flat_map(|password| {
+        let plain = Some(password.clone()).filter(|word| word != "password");
+        let encoded = [password.clone(), format!("\0{user}\0{password}")];
+        plain
+            .into_iter()
+            .chain(encoded.map(|text| BASE64_STANDARD.encode(text)))
+    });
+    let shown = password.chain(wants.token.clone());
+    let long = shown.filter(|secret| secret.len() >= SHORTEST_SECRET);
+    long.map(String::into_bytes).collect()
+}
+
+/// Reads both to their ends: a client that writes much must not be stopped by a full or a broken pipe.
 async fn both(
-    stdout: Option<impl AsyncRead + Unpin>,
-    stderr: Option<impl AsyncRead + Unpin>,
-) -> String {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let read = async {
-        if let Some(stdout) = stdout {
-            stdout.take(MOST_OUTPUT).read_to_end(&mut out).await.ok();
-        }
+    (stdout, stderr): (
+        Option<impl AsyncRead + Unpin>,
+        Option<impl AsyncRead + Unpin>,
+    ),
+    secrets: Arc<[Vec<u8>]>,
+) -> Output {
+    let (out, err) = tokio::join!(read(stdout, &secrets), read(stderr, &secrets));
+    let octets = [out.0, err.0].concat();
+    Output {
+        text: String::from_utf8_lossy(&octets).into_owned(),
+        tells: out.1 || err.1,
+    }
+}
+
+/// The last of what comes, and whether a secret was in all of it.
+async fn read(stream: Option<impl AsyncRead + Unpin>, secrets: &[Vec<u8>]) -> (Vec<u8>, bool) {
+    let (mut last, mut tells) = (Vec::new(), false);
+    let Some(mut stream) = stream else {
+        return (last, tells);
     };
-    let read_errors = async {
-        if let Some(stderr) = stderr {
-            stderr.take(MOST_OUTPUT).read_to_end(&mut err).await.ok();
-        }
-    };
-    tokio::join!(read, read_errors);
-    out.extend_from_slice(&err);
-    String::from_utf8_lossy(&out).into_owned()
+    let longest = secrets.iter().map(Vec::len).max().unwrap_or_default();
+    let mut buffer = [0; 8192];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        let from = last.len().saturating_sub(longest);
+        last.extend_from_slice(&buffer[..length]);
+        tells |= secrets
+            .iter()
+            .any(|secret| memchr::memmem::find(&last[from..], secret).is_some());
+        let surplus = last.len().saturating_sub(MOST_OUTPUT);
+        last.drain(..surplus);
+    }
+    (last, tells)
 }
 
 fn split(text: &str) -> Result<Vec<String>, TemplateError> {
@@ -467,8 +526,11 @@ const NAMES: [&str; 14] = [
 ];
 
 /// Octets of a client's output that are kept, and lines of it that are shown.
-const MOST_OUTPUT: u64 = 64 * 1024;
+const MOST_OUTPUT: usize = 64 * 1024;
 const MOST_LINES: usize = 6;
+
+/// Shorter ones stand in other words.
+const SHORTEST_SECRET: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -509,6 +571,32 @@ mod tests {
         };
         let words = template.filled(&with_user, 25, Path::new("m.eml"), &folder);
         assert_eq!(words[2..4], ["--user", "alice"]);
+    }
+
+    #[tokio::test]
+    async fn much_output_is_read_to_its_end() {
+        let noise = b"noise\n".repeat(100_000);
+        let octets = [&b"tr0ub4dor\n"[..], &noise, b"the last line\n"].concat();
+        let secrets: Arc<[Vec<u8>]> = Arc::new([b"tr0ub4dor".to_vec()]);
+        let output = both((Some(octets.as_slice()), None::<&[u8]>), secrets).await;
+        assert!(output.tells && output.text.len() <= MOST_OUTPUT);
+        assert!(output.text.ends_with("noise\nthe last line\n"));
+    }
+
+    #[test]
+    fn a_plain_word_is_no_secret_and_its_encoded_form_is() {
+        let of = |password: &str| {
+            secrets(&Wants {
+                user: Some("alice".into()),
+                password: Some(password.into()),
+                ..wants()
+            })
+        };
+        assert_eq!(
+            &*of("password"),
+            [&b"cGFzc3dvcmQ="[..], b"AGFsaWNlAHBhc3N3b3Jk"]
+        );
+        assert!(of("tr0ub4dor").contains(&b"tr0ub4dor".to_vec()));
     }
 
     #[test]

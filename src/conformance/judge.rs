@@ -68,10 +68,14 @@ pub(crate) fn judge(case: &Case, conversations: &[Conversation], ending: &Ending
             breaches.push(breach.clone());
         }
     }
-    let missed = missed(case, conversations);
+    let missed = missed(case, conversations).or_else(|| never_ends(case, ending));
     breaches.extend(outcome(case, conversations, ending, missed.is_none()));
     breaches.extend(sent_twice(conversations));
     breaches.extend(left_without_a_word(case, conversations, ending));
+    breaches.extend(ending.tells_secrets().then(|| Breach {
+        rule: "R-4954-10".into(),
+        what: "it writes the secret to its output".into(),
+    }));
     let verdict = match (breaches.is_empty(), missed) {
         (false, _) => Verdict::Broken(breaches),
         (true, Some(reason)) => Verdict::NotApplicable(reason),
@@ -106,6 +110,12 @@ fn missed(case: &Case, conversations: &[Conversation]) -> Option<String> {
     }
 }
 
+/// Nothing stood in its way: it is the program that does not end, and no rule that it breaks.
+fn never_ends(case: &Case, ending: &Ending) -> Option<String> {
+    let is_its_own = !case.script.has_mark && case.expected == Expected::Accepted;
+    (is_its_own && ending.code().is_none()).then(|| ending.words())
+}
+
 /// What the client says of it all, against what the server has.
 fn outcome(
     case: &Case,
@@ -121,7 +131,7 @@ fn outcome(
         })
     };
     let Some(code) = ending.code() else {
-        return breach(about, ending.words());
+        return breach(about, ending.words()).filter(|_| reached);
     };
     let has_it = |path: &String| {
         let mut taken = conversations.iter().flat_map(|talk| &talk.taken);
@@ -216,12 +226,17 @@ fn shown(case: &Case, conversations: &[Conversation]) -> Vec<String> {
         any(&used)
     };
     let is_about = |rule: &String| {
+        // What is done in clear is about every mechanism.
+        if rule == "R-7677-5" {
+            return true;
+        }
         let family = rule.rsplit_once('-').map_or("", |(family, _)| family);
         match family {
             "R-2920" => grouped,
             "R-3030" => chunked,
             "R-4954" => logs_in || case.expected == Expected::Failed,
             "R-7628" => tried(&["OAUTHBEARER", "XOAUTH2"]),
+            "R-7677" => tried(&["SCRAM-SHA-256"]),
             "R-2195" => tried(&["CRAM-MD5"]),
             "R-4422" => tried(&["EXTERNAL"]),
             "R-2033" => case.wants.protocol == Protocol::Lmtp,

@@ -10,7 +10,7 @@
 //! minutes, what a command line cannot ask for, what only the engine's own events show.
 //!
 //! Reading order: `case` (what a transcript wants, and its answers), `transcript` (reads them), `ear`
-//! (octets to commands), `server` and `watch` with `forms` (one connection), `client` (the program),
+//! (octets to commands), `server` and `watch` with `forms` and `scram` (one connection), `client` (the program),
 //! `judge` (one run), `table` (by rule), `page` (HTML).
 
 mod case;
@@ -21,6 +21,7 @@ mod forms;
 mod judge;
 mod page;
 mod rules;
+mod scram;
 mod server;
 mod table;
 #[cfg(test)]
@@ -55,6 +56,8 @@ pub(crate) struct Examination {
     pub(crate) timeout: Duration,
     /// Transcripts played at a time.
     pub(crate) parallel: usize,
+    /// Is told after each of them: how many are done, of how many.
+    pub(crate) progress: fn(usize, usize),
 }
 
 impl Examination {
@@ -81,8 +84,10 @@ impl Examination {
                 hall.examine(*case).await
             });
         }
+        let total = runs.len();
         while let Some(run) = runs.join_next().await {
             judged.push(run.map_err(io::Error::other)??);
+            (self.progress)(total - runs.len(), total);
         }
         judged.sort_by(|one, other| one.name.cmp(other.name));
         Ok(Table::of(judged))

@@ -33,4 +33,14 @@ pub(crate) fn all() -> Vec<Rule> {
     rules
 }
 
+/// Why a server cannot tell whether a client keeps this rule, if it cannot.
+pub(crate) fn unseen(id: &str) -> Option<&'static str> {
+    match id {
+        "R-2034-1" | "R-2034-2" | "R-2034-3" => Some("what a client reads in a status is not seen"),
+        "R-4954-8" => Some("no mechanism with a security layer is played"),
+        "R-9422-1" | "R-9422-2" | "R-9422-3" => Some("a client need not know LIMITS"),
+        _ => None,
+    }
+}
+
 const TEXT: &str = include_str!("../../testdata/rules.md");

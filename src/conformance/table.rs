@@ -1,6 +1,6 @@
 //! What all runs came to, rule by rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -135,12 +135,26 @@ impl RuleVerdict {
         if !breaches.is_empty() {
             return Self::Broken(breaches);
         }
+        if let Some(reason) = rules::unseen(rule) {
+            return Self::NotApplicable(reason.into());
+        }
         if kept > 0 {
             return Self::Kept(kept);
         }
         let most = reasons.into_iter().max_by_key(|(_, count)| *count);
         let reason = most.map_or("no dialogue from outside shows it", |(reason, _)| reason);
         Self::NotApplicable(reason.into())
+    }
+
+    /// How many dialogues broke it.
+    pub(crate) fn broken_in(&self) -> usize {
+        match self {
+            Self::Broken(breaches) => {
+                let names: BTreeSet<_> = breaches.iter().map(|(name, _)| name).collect();
+                names.len()
+            }
+            Self::Kept(_) | Self::NotApplicable(_) => 0,
+        }
     }
 
     pub(crate) fn is_applicable(&self) -> bool {

@@ -22,7 +22,7 @@ const RCPT: &str = "RCPT TO:<b@example.org>\r\n";
 const DATA: &str = "DATA\r\n";
 const QUIT: &str = "QUIT\r\n";
 
-const ROWS: [Row; 31] = [
+const ROWS: [Row; 34] = [
     (PLAIN, &[EHLO, MAIL, RCPT, DATA, "..\r\n.\r\n", QUIT], &[]),
     (PLAIN, &["EHLO client.example\n"], &["R-5321-1"]),
     (PLAIN, &[EHLO, "NOOP a\rb\r\n"], &["R-5321-1"]),
@@ -63,6 +63,13 @@ const ROWS: [Row; 31] = [
         &[EHLO, MAIL, RCPT, DATA, "a\n..\r\n.\r\n"],
         &["R-5321-15"],
     ),
+    (
+        PLAIN,
+        &[EHLO, MAIL, RCPT, DATA, "a\n..\n.\n"],
+        &["R-5321-15"],
+    ),
+    (PLAIN, &[EHLO, MAIL, RCPT, DATA, "..\r\n.."], &["R-5321-14"]),
+    (PLAIN, &["EHLO client.example\r"], &["R-5321-1"]),
     (
         PLAIN,
         &[EHLO, MAIL, RCPT, DATA, "é\r\n..\r\n.\r\n"],

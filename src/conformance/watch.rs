@@ -1,7 +1,7 @@
 //! What a client must not say, command by command.
 
 use super::case::{Case, Encryption, Key, path, reply_length};
-use super::ear::{canonical, unstuffed};
+use super::ear::{Mode, canonical, unstuffed};
 use super::forms::{extension_of, has_bare_newline, is_base64, is_host, offers};
 use super::server::Conversation;
 use crate::proto::Protocol;
@@ -20,6 +20,14 @@ pub(crate) struct Taken {
     pub(crate) recipients: Vec<String>,
     /// Whether the server said anything.
     pub(crate) is_answered: bool,
+}
+
+/// Why nothing more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Ended,
+    /// It waits for a reply.
+    Silent,
 }
 
 /// The state of a dialogue, as a client has to know it.
@@ -280,11 +288,11 @@ impl<'a> Watch<'a> {
             blame(talk, "R-5321-15", "a bare CR or LF is in the content");
         }
         if body.iter().any(|octet| *octet >= 0x80) && !declares(&open, "BODY") {
-            blame(
-                talk,
-                "R-6152-1",
-                "octets beyond ASCII, and no BODY=8BITMIME",
-            );
+            let rule = match declares(&open, "SMTPUTF8") {
+                true => "R-6531-4",
+                false => "R-6152-1",
+            };
+            blame(talk, rule, "octets beyond ASCII, and no BODY=8BITMIME");
         }
         if open.accepted.is_empty() && !body.is_empty() {
             let what = "a whole message behind 354, though no recipient was taken";
@@ -331,6 +339,32 @@ impl<'a> Watch<'a> {
                 is_broken: true,
                 ..open
             });
+        }
+    }
+
+    /// Judges what was begun, and has no end. Whoever ends the connection may have given up.
+    pub(crate) fn unfinished(&self, mode: Mode, begun: &[u8], why: Why, talk: &mut Conversation) {
+        let lines = begun.strip_suffix(b"\r").unwrap_or(begun);
+        match (mode, why) {
+            (Mode::Content, _) if has_bare_newline(lines) => {
+                let what = "a bare CR or LF is in the content, which has no end";
+                blame(talk, "R-5321-15", what);
+            }
+            (_, Why::Ended) => {}
+            (Mode::Content, Why::Silent) => {
+                blame(
+                    talk,
+                    "R-5321-14",
+                    "the message has no end: no CRLF, dot, CRLF",
+                );
+            }
+            (Mode::Chunk(_), Why::Silent) => {
+                blame(talk, "R-3030-1", "fewer octets came than were announced");
+            }
+            (Mode::Commands | Mode::Response, Why::Silent) if !begun.is_empty() => {
+                blame(talk, "R-5321-1", "no CRLF ends the line");
+            }
+            (Mode::Commands | Mode::Response, Why::Silent) => {}
         }
     }
 
@@ -473,11 +507,13 @@ impl<'a> Watch<'a> {
         if matches!(self.greeting.first(), Some(b'4' | b'5')) {
             self.complain(talk, "R-5321-2", "the greeting was a refusal:");
         }
-        match self.hello {
+        match &self.hello {
             Hello::Yes => {}
             Hello::No if self.channel == Channel::Tls => {
                 self.complain(talk, "R-3207-4", "EHLO does not come first:");
             }
+            // Neither accepted nor refused: it is how the code is read that is wrong then.
+            Hello::Refused(code) if code.first() == Some(&b'3') => {}
             Hello::No | Hello::Refused(_) => {
                 self.complain(talk, "R-5321-3", "EHLO does not come first:");
             }
@@ -623,7 +659,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn blame(talk: &mut Conversation, rule: &str, what: &str) {
+/// Notes a breach, and shows it in its place.
+pub(crate) fn blame(talk: &mut Conversation, rule: &str, what: &str) {
     talk.lines.push(format!("!! {rule}: {what}"));
     talk.breaches.push(Breach {
         rule: rule.to_owned(),

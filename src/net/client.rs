@@ -405,10 +405,13 @@ impl Delivery {
     pub(super) async fn feed<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Outcome {
         let mut buffer = BytesMut::new();
         loop {
-            if let Some(outcome) = self.room_or_outcome().await {
+            // With nearly all of the last piece sent, its memory serves again.
+            let is_used_up = buffer.capacity() < PIECE / 4;
+            let room = if is_used_up { PIECE / 4 * 3 } else { 1 };
+            if let Some(outcome) = self.room_or_outcome(room).await {
                 return outcome;
             }
-            if buffer.capacity() < PIECE / 4 {
+            if is_used_up {
                 buffer.reserve(PIECE);
             }
             let read = tokio::select! {
@@ -419,7 +422,7 @@ impl Delivery {
             match read {
                 Ok(0) => {
                     while self.finish_body() == Taken::No {
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -429,7 +432,7 @@ impl Delivery {
                     let mut piece = buffer.split().freeze();
                     while let Err(back) = self.write_body(piece) {
                         piece = back;
-                        if let Some(outcome) = self.room_or_outcome().await {
+                        if let Some(outcome) = self.room_or_outcome(1).await {
                             return outcome;
                         }
                     }
@@ -442,13 +445,13 @@ impl Delivery {
         }
     }
 
-    /// Waits until the engine wants more of the body, or the transaction is over.
-    async fn room_or_outcome(&mut self) -> Option<Outcome> {
+    /// Waits until the engine wants so many octets more of the body, or the transaction is over.
+    async fn room_or_outcome(&mut self, room: usize) -> Option<Outcome> {
         poll_fn(|cx| {
             let DeliveryStage::Waiting(id) = self.stage else {
                 return Pin::new(&mut *self).poll(cx).map(Some);
             };
-            let standing = self.owner.shared.lock().poll_standing(id, cx);
+            let standing = self.owner.shared.lock().poll_standing(id, room, cx);
             match standing {
                 Poll::Ready(Standing::Room) => Poll::Ready(None),
                 Poll::Ready(Standing::Finished(outcome)) => {
@@ -510,27 +513,16 @@ impl Future for Delivery {
 
     /// Pending for ever once the outcome was taken.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match std::mem::replace(&mut self.stage, DeliveryStage::Taken) {
-            DeliveryStage::Waiting(id) => {
-                let finished = self.owner.shared.lock().poll_finished(id, cx);
-                match finished {
-                    Poll::Ready(outcome) => Poll::Ready(outcome),
-                    Poll::Pending => {
-                        self.stage = DeliveryStage::Waiting(id);
-                        Poll::Pending
-                    }
-                }
-            }
-            DeliveryStage::InRounds(number) => {
-                let finished = self.owner.shared.lock().poll_rounds(number, cx);
-                if finished.is_pending() {
-                    self.stage = DeliveryStage::InRounds(number);
-                }
-                finished
-            }
-            DeliveryStage::Refused(outcome) => Poll::Ready(outcome),
+        let outcome = match &self.stage {
+            DeliveryStage::Waiting(id) => self.owner.shared.lock().poll_finished(*id, cx),
+            DeliveryStage::InRounds(number) => self.owner.shared.lock().poll_rounds(*number, cx),
+            DeliveryStage::Refused(outcome) => Poll::Ready(outcome.clone()),
             DeliveryStage::Taken => Poll::Pending,
+        };
+        if outcome.is_ready() {
+            self.stage = DeliveryStage::Taken;
         }
+        outcome
     }
 }
 

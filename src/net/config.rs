@@ -15,10 +15,13 @@ use super::policy::AddressPolicy;
 use super::proxy::Proxy;
 use super::resolve::shown;
 use super::route::Route;
+use super::shared::asleep::Spares;
 use super::shared::now;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use crate::proto::config::{BehindMessage, Config, RecipientEvents, Security};
+use crate::proto::connection::Connection;
+use crate::proto::connection::dormant::Likeness;
 use crate::proto::labels;
 use crate::proto::reply::Reply;
 use crate::proto::sasl::{Credentials, MechanismName};
@@ -321,11 +324,23 @@ pub(super) struct Lessons {
     refuses_behind_message: AtomicBool,
     /// The policy of the last session: connections of one policy share it.
     session: Mutex<Option<Arc<Config>>>,
+    /// What the server said last, which it may say to the next one too.
+    likeness: Mutex<Option<Likeness>>,
+    pub(super) spares: Spares,
 }
 
 impl Lessons {
     pub(super) fn note_refusal_behind_message(&self) {
         self.refuses_behind_message.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets a connection that is ready share with the one before what is equal in both.
+    pub(super) fn liken(&self, connection: &mut Connection) {
+        let mut last = self.likeness.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*last {
+            connection.share(known);
+        }
+        *last = connection.likeness();
     }
 
     fn share(&self, session: Config) -> Arc<Config> {

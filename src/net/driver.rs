@@ -7,17 +7,17 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
-use super::config::{ClientConfig, CredentialSource, CredentialsFuture, Lessons};
+use super::config::{ClientConfig, CredentialSource, CredentialsFuture};
 use super::milestone::{Milestone, Watcher};
 use super::resolve::shown;
 use super::secure::Starter;
-use super::shared::{Departure, Life, Owner, Shared, State, now};
+use super::shared::{Departure, Life, Mood, Owner, Shared, State, now};
 use super::trace::Trace;
 use super::transport::{Heard, Transport, lost};
 use crate::error::{Category, Error, Party, Stage};
@@ -43,17 +43,22 @@ pub struct Driver<S> {
 /// The driver's own part: what nobody else touches.
 struct Wire<S> {
     transport: Transport<S>,
-    starter: Option<Starter>,
     reading: Reading,
     writing: Writing,
     timer: Timer,
-    /// Empty, with room for who is to be woken.
-    woken: Vec<Waker>,
-    source: Option<Arc<dyn CredentialSource>>,
-    watcher: Option<Arc<dyn Watcher>>,
-    asked: Option<CredentialsFuture>,
-    lessons: Arc<Lessons>,
+    /// When there was nothing to do last.
+    rested_at: Option<Instant>,
+    /// Until the session is ready.
+    opening: Option<Box<Opening>>,
     trace: Trace,
+}
+
+/// What is needed on the way to a session that can send.
+struct Opening {
+    starter: Option<Starter>,
+    source: Option<Arc<dyn CredentialSource>>,
+    asked: Option<CredentialsFuture>,
+    watcher: Option<Arc<dyn Watcher>>,
 }
 
 /// The addresses of a TCP connection, where they are known.
@@ -116,22 +121,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         let mut wire = Wire {
             transport: Transport::Clear(stream),
-            starter,
             reading: Reading::Open,
             writing: Writing::Idle,
             timer: Timer::default(),
-            woken: Vec::new(),
-            source: config.credentials.clone(),
-            watcher: config.watcher.clone(),
-            asked: None,
-            lessons: config.lessons(),
+            rested_at: None,
+            opening: Some(Box::new(Opening {
+                starter,
+                source: config.credentials.clone(),
+                asked: None,
+                watcher: config.watcher.clone(),
+            })),
             trace: Trace::new(shown(&config.host)),
         };
         match security {
             Security::Implicit => wire.start_tls(&mut connection, now()),
             Security::StartTls | Security::Opportunistic | Security::Plaintext => {}
         }
-        let shared = Arc::new(Shared::new(connection, endpoints.peer));
+        let shared = Arc::new(Shared::new(connection, endpoints.peer, config.lessons()));
         let owner = Arc::new(Owner {
             shared: Arc::clone(&shared),
         });
@@ -151,12 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         state.register_driver(cx);
         let turn = wire.turn(shared, &mut state, cx);
         state.wake_writer();
-        let mut woken = state.take_woken(std::mem::take(&mut wire.woken));
+        let woken = state.take_woken();
         drop(state);
-        for waker in woken.drain(..) {
-            waker.wake();
-        }
-        wire.woken = woken;
+        woken.wake();
         turn
     }
 }
@@ -196,11 +199,9 @@ impl<S> Drop for Driver<S> {
         }
         state.close(result, now);
         self.shared.close_room();
-        let woken = state.take_woken(Vec::new());
+        let woken = state.take_woken();
         drop(state);
-        for waker in woken {
-            waker.wake();
-        }
+        woken.wake();
     }
 }
 
@@ -241,6 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(Ok(session)) => {
                 self.reached(Milestone::Secured(&session));
                 state.connection.tls_established(session, now);
+                // The handshake's last octets.
+                self.writing = Writing::Unflushed;
             }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
         }
@@ -288,13 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Waits for credentials that the session has asked for.
     fn ask(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
-        let Some(asked) = &mut self.asked else {
+        let Some(asked) = self.opening.as_mut().map(|opening| &mut opening.asked) else {
             return Step::Nothing;
         };
-        match asked.as_mut().poll(cx) {
-            Poll::Pending => Step::Nothing,
-            Poll::Ready(credentials) => {
-                self.asked = None;
+        match asked.as_mut().map(|future| future.as_mut().poll(cx)) {
+            None | Some(Poll::Pending) => Step::Nothing,
+            Some(Poll::Ready(credentials)) => {
+                *asked = None;
                 state.connection.credentials(credentials, now);
                 Step::Progress
             }
@@ -326,14 +329,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Event::CredentialsWanted {
                     mechanism,
                     previous,
-                } => match &self.source {
-                    Some(source) => self.asked = Some(source.credentials(mechanism, previous)),
-                    None => state.connection.credentials(None, now),
+                } => match &mut self.opening {
+                    Some(opening) if let Some(source) = &opening.source => {
+                        opening.asked = Some(source.credentials(mechanism, previous));
+                    }
+                    Some(_) | None => state.connection.credentials(None, now),
                 },
-                Event::Ready(session) => {
+                Event::Ready(_) => {
                     self.trace.ready();
-                    self.starter = None;
-                    state.ready(session);
+                    self.opening = None;
+                    shared.lessons.liken(&mut state.connection);
+                    state.ready();
                 }
                 Event::Closed(result) => {
                     match &result {
@@ -350,13 +356,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Tells the watcher, by a clock that is read anew: a handshake takes time within a turn.
     fn reached(&self, milestone: Milestone<'_>) {
-        if let Some(watcher) = &self.watcher {
+        let opening = self.opening.as_deref();
+        if let Some(watcher) = opening.and_then(|opening| opening.watcher.as_ref()) {
             watcher.reached(milestone, now());
         }
     }
 
     fn start_tls(&mut self, connection: &mut Connection, now: Instant) {
-        if let Err(error) = self.transport.start_tls(self.starter.take()) {
+        let starter = self
+            .opening
+            .as_mut()
+            .and_then(|opening| opening.starter.take());
+        if let Err(error) = self.transport.start_tls(starter) {
             connection.failed(error, now);
         }
     }
@@ -395,7 +406,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn clock(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) -> Step {
         let Some(deadline) = state.connection.poll_timeout() else {
-            self.rest(state);
+            self.rest(state, now, cx);
             return Step::Nothing;
         };
         if self.timer.poll(deadline, now, cx).is_pending() {
@@ -405,22 +416,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Step::Progress
     }
 
-    /// Nothing is waited for: what an idle connection does without is given back. One that has sent
-    /// nothing yet keeps nothing; else there is room for a short message, so that not each has to
-    /// make it anew.
-    fn rest(&mut self, state: &mut State) {
+    /// Nothing is waited for. A connection that has sent a message twice within a short time may well
+    /// go on so: it stays awake until its timer has run down for nothing. Any other falls asleep.
+    fn rest(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) {
         if !state.is_idle() {
             return;
         }
-        let messages = match state.answered() {
-            0 => {
-                self.timer = Timer::default();
-                self.woken = Vec::new();
-                0
-            }
-            1.. => 1,
-        };
-        state.rest(messages);
+        let ran_down = self.timer.has_run_down(now);
+        if ran_down {
+            self.timer = Timer::default();
+        }
+        if state.mood == Mood::Drowsy {
+            return;
+        }
+        let before = self.rested_at.replace(now);
+        let again = before.is_some_and(|before| now < before + SHORT) && state.answered() > 1;
+        if ran_down || !again {
+            self.timer.release_later(now);
+            state.mood = Mood::Drowsy;
+        } else {
+            // It is not due yet, and wakes this task when it is.
+            let _ = self.timer.poll(now + SHORT, now, cx);
+        }
     }
 
     /// Leaves, where nobody needs the connection any longer.
@@ -449,7 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if let Some(session) = state.connection.session()
             && session.refuses_behind_message()
         {
-            self.lessons.note_refusal_behind_message();
+            shared.lessons.note_refusal_behind_message();
         }
         state.close(result, now());
         shared.close_room();
@@ -484,15 +501,33 @@ struct Timer {
 }
 
 impl Timer {
+    /// Nobody needs it: it goes when it has run down, since to make another for the next message
+    /// costs more than it takes. One that has long to run goes at once.
+    fn release_later(&mut self, now: Instant) {
+        let sleep = self.sleep.as_ref();
+        if sleep.is_some_and(|sleep| sleep.deadline().into_std() > now + FIRST) {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether the time to which it was set last has come.
+    fn has_run_down(&self, now: Instant) -> bool {
+        let sleep = self.sleep.as_ref();
+        sleep.is_some_and(|sleep| sleep.deadline().into_std() <= now)
+    }
+
     /// Whether the deadline has come.
     fn poll(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if deadline <= now {
             return Poll::Ready(());
         }
         let deadline = tokio::time::Instant::from_std(deadline);
+        // The first deadline is seldom the shortest of a session; to move the timer costs more than
+        // to be woken once for nothing.
+        let first = deadline.min(tokio::time::Instant::from_std(now + FIRST));
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(first)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
             self.waker = None;
@@ -530,6 +565,12 @@ fn entropy() -> Result<[u8; 32], Error> {
     })?;
     Ok(entropy)
 }
+
+/// The longest time to which a timer is set first.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// How long a connection stays awake of which more messages are expected.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Rounds of one poll, before other tasks have their turn.
 const ROUNDS: usize = 8;

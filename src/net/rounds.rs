@@ -158,15 +158,22 @@ impl Rounds {
             let all = self.envelope.recipients().len();
             verdicts.resize(part.places.as_ref().map_or(all, Vec::len), last);
         }
-        if verdicts.iter().any(Verdict::is_accepted) {
+        let accepted = verdicts.iter().filter(|one| one.is_accepted()).count();
+        if accepted > 0 {
             self.worth = Worth::Something;
         }
-        self.guess(state, &verdicts);
-        let put_off = |&index: &usize| matches!(verdicts[index], Verdict::Deferred(_));
-        let put_off = (0..verdicts.len()).filter(put_off);
-        match &part.places {
-            None => self.put_off.extend(put_off),
-            Some(places) => self.put_off.extend(put_off.map(|index| places[index])),
+        // Those who were put off before are taken now: there were too many of them, and nothing else.
+        if let (Some(seeming), true) = (self.seeming, accepted > 0) {
+            state.note_limit(seeming);
+        }
+        if accepted < verdicts.len() {
+            self.guess(accepted, &verdicts);
+            let put_off = |&index: &usize| matches!(verdicts[index], Verdict::Deferred(_));
+            let put_off = (0..verdicts.len()).filter(put_off);
+            match &part.places {
+                None => self.put_off.extend(put_off),
+                Some(places) => self.put_off.extend(put_off.map(|index| places[index])),
+            }
         }
         self.place(part.places, verdicts);
         for notice in notices {
@@ -193,12 +200,7 @@ impl Rounds {
     }
 
     /// Learns from a transaction where the server put off all from some recipient on.
-    fn guess(&mut self, state: &mut State, verdicts: &[Verdict]) {
-        let accepted = verdicts.iter().filter(|one| one.is_accepted()).count();
-        // Those who were put off before are taken now: there were too many of them, and nothing else.
-        if let (Some(seeming), true) = (self.seeming, accepted > 0) {
-            state.note_limit(seeming);
-        }
+    fn guess(&mut self, accepted: usize, verdicts: &[Verdict]) {
         let deferred = |verdict: &Verdict| matches!(verdict, Verdict::Deferred(_));
         let first = verdicts.iter().position(deferred);
         let accepted_behind = verdicts

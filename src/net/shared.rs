@@ -1,13 +1,19 @@
 //! What the handles and the driver of one connection have in common.
 
+pub(super) mod asleep;
+mod owner;
+mod room;
+mod woken;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use super::config::Lessons;
 use super::rounds::Rounds;
 use crate::error::{Category, Error, Party, Stage};
 use crate::proto::body::Content;
@@ -15,14 +21,19 @@ use crate::proto::connection::Connection;
 use crate::proto::notice::Notice;
 use crate::proto::session::{Session, TransportError, TransportErrorKind};
 use crate::proto::transaction::{Body, Envelope, Outcome, SubmitProblem, TransactionId, Verdict};
+use asleep::{Awake, Resident};
+pub(super) use owner::Owner;
+use room::PERMITS;
+use woken::Woken;
 
 /// The engine, and who waits for it. Wakers are called when the lock is free again, so that a woken
 /// thread does not run into it.
 pub(super) struct Shared {
-    state: Mutex<State>,
-    /// Room for more transactions; a permit is one of them, or [`PERMIT_OCTETS`] of its body.
+    resident: Mutex<Resident>,
+    /// Room for more transactions: see [`room`].
     room: Semaphore,
     peer: Option<SocketAddr>,
+    pub(super) lessons: Arc<Lessons>,
 }
 
 /// The part of [`Shared`] that needs its lock.
@@ -51,8 +62,16 @@ pub(super) struct State {
     streamed: usize,
     /// Who waits for the end of the connection.
     mourners: Vec<Waker>,
-    /// Who is to be woken when the lock is free.
-    woken: Vec<Waker>,
+    pub(super) mood: Mood,
+    woken: Woken,
+}
+
+/// Whether a state that has nothing to do may fall asleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// Not yet: it is for the driver to say.
+    Alert,
+    Drowsy,
 }
 
 /// Where a connection is in its life.
@@ -123,34 +142,21 @@ enum Kind {
 }
 
 impl Shared {
-    pub(super) fn new(connection: Connection, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        peer: Option<SocketAddr>,
+        lessons: Arc<Lessons>,
+    ) -> Self {
         Self {
-            state: Mutex::new(State {
-                connection,
-                life: Life::Opening(None),
-                driver: None,
-                departure: Departure::Polite,
-                slots: VecDeque::new(),
-                unfinished: 0,
-                rounds: VecDeque::new(),
-                next_rounds: 0,
-                found_limit: None,
-                leave: Leave::No,
-                answered: 0,
-                casualty: None,
-                streamed: 0,
-                mourners: Vec::new(),
-                woken: Vec::new(),
-            }),
+            resident: Mutex::new(Resident::new(connection)),
             room: Semaphore::new(PERMITS as usize),
             peer,
+            lessons,
         }
     }
 
-    /// The state. A panic elsewhere while it was held does not spread: the engine has no state that
-    /// is broken half-way through a call.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Awake<'_> {
+        Resident::lock(&self.resident, &self.lessons.spares)
     }
 
     /// Does something with the state, then wakes the driver, if there is something for it to do.
@@ -183,41 +189,30 @@ impl Shared {
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
-
-    /// Waits until there is room for this body. Returns the permits that it takes.
-    pub(super) async fn wait_for_room(&self, body: &Body) -> u32 {
-        let weight = weight(Some(body));
-        if let Ok(permit) = self.room.try_acquire_many(weight) {
-            permit.forget();
-            return weight;
-        }
-        match self.room.acquire_many(weight).await {
-            Ok(permit) => {
-                permit.forget();
-                weight
-            }
-            // The connection is over; the engine will say why.
-            Err(_) => 0,
-        }
-    }
-
-    /// Takes what room there is for this body, without waiting.
-    pub(super) fn take_room(&self, body: Option<&Body>) -> u32 {
-        let taken = self.room.forget_permits(weight(body) as usize);
-        u32::try_from(taken).unwrap_or(PERMITS)
-    }
-
-    pub(super) fn give_room(&self, permits: u32) {
-        self.room.add_permits(permits as usize);
-    }
-
-    /// Nobody needs to wait for room any longer.
-    pub(super) fn close_room(&self) {
-        self.room.close();
-    }
 }
 
 impl State {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            life: Life::Opening(None),
+            driver: None,
+            departure: Departure::Polite,
+            slots: VecDeque::new(),
+            unfinished: 0,
+            rounds: VecDeque::new(),
+            next_rounds: 0,
+            found_limit: None,
+            leave: Leave::No,
+            answered: 0,
+            casualty: None,
+            streamed: 0,
+            mourners: Vec::new(),
+            mood: Mood::Alert,
+            woken: Woken::default(),
+        }
+    }
+
     /// Queues a message, or a probe where there is no body.
     ///
     /// # Errors
@@ -292,6 +287,7 @@ impl State {
         };
         let id = submitted
             .map_err(|refused| not_sent(&refused.envelope, &submit_error(refused.problem)))?;
+        self.mood = Mood::Alert;
         self.unfinished += 1;
         self.streamed += usize::from(kind == Kind::Streamed);
         self.slots.push_back(Slot {
@@ -410,13 +406,20 @@ impl State {
         })
     }
 
-    /// As [`Self::poll_finished`], but also ready when its streamed body can go on.
-    pub(super) fn poll_standing(&mut self, id: TransactionId, cx: &Context<'_>) -> Poll<Standing> {
+    /// As [`Self::poll_finished`], but also ready when its streamed body can go on by so many octets.
+    pub(super) fn poll_standing(
+        &mut self,
+        id: TransactionId,
+        room: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Standing> {
         if let Poll::Ready(outcome) = self.poll_finished(id, cx) {
             return Poll::Ready(Standing::Finished(outcome));
         }
         match self.connection.body_writer() {
-            Some(writer) if writer.id() == id => Poll::Ready(Standing::Room),
+            Some(writer) if writer.id() == id && writer.room() >= room => {
+                Poll::Ready(Standing::Room)
+            }
             Some(_) | None => Poll::Pending,
         }
     }
@@ -553,7 +556,10 @@ impl State {
     }
 
     /// The session has begun.
-    pub(super) fn ready(&mut self, session: Session) {
+    pub(super) fn ready(&mut self) {
+        let Some(session) = self.connection.session().cloned() else {
+            return;
+        };
         if let Life::Opening(waker) = std::mem::replace(&mut self.life, Life::Ready(session)) {
             self.woken.extend(waker);
         }
@@ -580,7 +586,7 @@ impl State {
         for id in left {
             permits += self.finish(id, vec![Verdict::NotSent(error.clone())], now);
         }
-        self.woken.append(&mut self.mourners);
+        self.woken.extend(self.mourners.drain(..));
         permits
     }
 
@@ -611,17 +617,9 @@ impl State {
         self.unfinished == 0
     }
 
-    /// Gives back memory that an idle connection does without, but for what so many short messages
-    /// need.
-    pub(super) fn rest(&mut self, messages: usize) {
-        self.connection.rest(messages);
-        self.slots.shrink_to(messages);
-        self.rounds.shrink_to(messages);
-    }
-
-    /// Who is to be woken when the lock is free. `spare` is empty, and takes the place.
-    pub(super) fn take_woken(&mut self, spare: Vec<Waker>) -> Vec<Waker> {
-        std::mem::replace(&mut self.woken, spare)
+    /// Who is to be woken when the lock is free.
+    pub(super) fn take_woken(&mut self) -> Woken {
+        std::mem::take(&mut self.woken)
     }
 
     fn rounds_position(&self, number: u64) -> Result<usize, usize> {
@@ -641,21 +639,6 @@ impl State {
             }
             None => None,
         }
-    }
-}
-
-/// What all handles of a connection hold; when the last one goes, so does the connection.
-pub(super) struct Owner {
-    pub(super) shared: Arc<Shared>,
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.change(|state| match state.life {
-            Life::Opening(_) => state.departure = Departure::AtOnce,
-            Life::Ready(_) => state.leave(now()),
-            Life::Closed(_) => {}
-        });
     }
 }
 
@@ -706,20 +689,3 @@ pub(super) fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
         None => *slot = Some(cx.waker().clone()),
     }
 }
-
-/// The permits that a transaction takes.
-fn weight(body: Option<&Body>) -> u32 {
-    let octets = match body {
-        Some(Body::Whole(content)) => content.bytes().len(),
-        Some(Body::Streamed(_)) | None => 0,
-    };
-    u32::try_from(octets / PERMIT_OCTETS)
-        .unwrap_or(PERMITS)
-        .saturating_add(1)
-        .min(PERMITS)
-}
-
-/// Transactions that may be queued before `send` waits, if their messages are short.
-const PERMITS: u32 = 1024;
-/// Octets of a body that count as another transaction: 16 MiB may be queued.
-const PERMIT_OCTETS: usize = 16 * 1024;

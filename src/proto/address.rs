@@ -123,14 +123,6 @@ impl FromStr for Mailbox {
     }
 }
 
-impl TryFrom<&str> for Mailbox {
-    type Error = AddressError;
-
-    fn try_from(text: &str) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -233,14 +225,6 @@ impl FromStr for Domain {
             Ok(()) => Ok(Self(text.into())),
             Err(problem) => Err(AddressError::new(text, problem)),
         }
-    }
-}
-
-impl TryFrom<&str> for Domain {
-    type Error = AddressError;
-
-    fn try_from(text: &str) -> Result<Self, AddressError> {
-        text.parse()
     }
 }
 
@@ -356,5 +340,62 @@ mod tests {
         for local in ["", "a\r\nb", "a>b"] {
             assert!(written(local).is_err(), "{local:?}");
         }
+    }
+
+    #[test]
+    fn an_address_literal_of_a_mapped_address_is_that_of_ipv4() {
+        for (address, literal) in [
+            ("192.0.2.1", "[192.0.2.1]"),
+            ("::ffff:192.0.2.1", "[192.0.2.1]"),
+            ("2001:db8::1", "[IPv6:2001:db8::1]"),
+        ] {
+            let written = Domain::literal(address.parse().unwrap());
+            assert_eq!(written.as_str(), literal);
+            // What is written can be read.
+            assert_eq!(literal.parse(), Ok(written));
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_with_which_address() {
+        for (text, problem) in [
+            ("", "it is empty"),
+            ("jo@", "the domain is missing"),
+            ("jo@-x.org", "the domain is malformed"),
+            ("jo@x-.org", "the domain is malformed"),
+            ("jo@x..org", "the domain is malformed"),
+            ("jo@[IPv6:2001:db8:::1]", "the address literal is malformed"),
+            ("jo@[192.0.2.256]", "the address literal is malformed"),
+            ("jo", "there is no '@'"),
+            ("@x.org", "the part before the '@' is missing or malformed"),
+            ("jo\u{85}@x.org", "it has a control character"),
+            ("<jo@x.org>", "it has an angle bracket"),
+        ] {
+            let error = text.parse::<Mailbox>().unwrap_err();
+            assert_eq!(error.problem(), problem, "{text:?}");
+            let expected = format!("{text:?} is not a valid address: {problem}");
+            assert_eq!(error.to_string(), expected);
+        }
+        for text in [
+            "jo@x-y.org",
+            "jo@a_b.org",
+            "jo@[IPv6:2001:db8::1]",
+            "jo@[x-tag:1]",
+        ] {
+            assert!(text.parse::<Mailbox>().is_ok(), "{text}");
+        }
+        let long = "x".repeat(1000).parse::<Mailbox>().unwrap_err();
+        assert!(
+            long.to_string().len() < 400,
+            "an error does not repeat it all"
+        );
+    }
+
+    #[test]
+    fn an_empty_reverse_path_is_null_and_another_a_mailbox() {
+        let path = |text: &str| text.parse::<ReversePath>().map(|path| path.to_string());
+        assert_eq!(path("").as_deref(), Ok("<>"));
+        assert_eq!(path("a@x.org").as_deref(), Ok("<a@x.org>"));
+        assert!(path("<>").is_err());
     }
 }

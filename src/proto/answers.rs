@@ -9,7 +9,7 @@ use super::link::{Expect, Link};
 use super::notice::Notice;
 use super::offers::Way;
 use super::ongoing::{Fate, Opened, Place, Slot, Step, Transaction, Work};
-use super::pipeline::{Flow, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
+use super::pipeline::{Flow, Held, LastMessage, Leftover, Overlap, Pipeline, Welcome, find};
 use super::reply::{Class, Code, Reply};
 use super::transaction::{TransactionId, Verdict};
 use crate::error::{Category, Error, Party, Stage};
@@ -80,6 +80,40 @@ impl Pipeline {
                 Flow::Continue
             }
         }
+    }
+
+    /// Takes the replies that accept one recipient after the other: what is done for all is done once.
+    /// Nothing is said between them, for the sender waits for another reply than these. Returns how
+    /// many they were.
+    pub(crate) fn recipients_accepted(
+        &mut self,
+        id: TransactionId,
+        link: &mut Link,
+        now: Instant,
+    ) -> usize {
+        if self.held != Held::ByOthers {
+            return 0;
+        }
+        let Some(transaction) = find(&mut self.transactions, id.0) else {
+            return 0;
+        };
+        match (&transaction.fate, &transaction.work) {
+            (Fate::Open, Work::Send(_)) if !asks_for_priority(transaction) => {}
+            (Fate::Open | Fate::Decided | Fate::Restart | Fate::Cancelled(_), _) => return 0,
+        }
+        let slots = &mut transaction.slots;
+        let count = link.accepted_run(id, now, |index| {
+            if let Some(slot @ Slot::Waiting) = slots.get_mut(index) {
+                *slot = Slot::Taken;
+            }
+        });
+        if count > 0 {
+            transaction.outstanding -= count;
+            transaction.unanswered -= count;
+            transaction.accepted += count;
+            transaction.was_opened();
+        }
+        count
     }
 
     fn rcpt_answered(
@@ -274,10 +308,15 @@ impl Pipeline {
 /// RFC 6710 §7: 2.3.6 says that the priority was changed.
 #[inline]
 fn heed_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
-    let params = transaction.envelope.params();
-    if !params.is_empty() && params.get("MT-PRIORITY").is_some() {
+    if asks_for_priority(transaction) {
         note_priority(transaction, code, link);
     }
+}
+
+#[inline]
+fn asks_for_priority(transaction: &Transaction) -> bool {
+    let params = transaction.envelope.params();
+    !params.is_empty() && params.get("MT-PRIORITY").is_some()
 }
 
 fn note_priority(transaction: &mut Transaction, code: Code, link: &mut Link) {
@@ -305,12 +344,21 @@ fn misunderstood(way: Way, code: Code, link: &Link) -> Option<Error> {
 }
 
 fn reset_answered(code: Code, link: &Link) -> Flow {
-    if code.class() == Class::Completed {
-        return Flow::Continue;
-    }
     let message = "the server refused RSET, so that no further message can be sent";
-    let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
-    Flow::Fail(error.with_reply(link.reply(code)))
+    match code.class() {
+        Class::Completed => Flow::Continue,
+        // It may read what comes now as a message.
+        Class::Intermediate => Flow::Close(fault::unexpected(
+            Stage::Mail,
+            "250",
+            link.reply(code),
+            link,
+        )),
+        Class::Transient | Class::Permanent => {
+            let error = link.error(Category::Protocol, Stage::Mail, Party::Server, message);
+            Flow::Fail(error.with_reply(link.reply(code)))
+        }
+    }
 }
 
 /// RFC 5321 §4.5.3.1.10: too many recipients, unless a status says that something else is full.

@@ -5,7 +5,8 @@ use super::params::Params;
 use super::sasl::MechanismName;
 use crate::error::Stage;
 
-/// One command of the client. Its parts cannot hold a CR, LF or NUL, so its text is one line.
+/// One command of the client, but for RCPT, which comes in runs and is [`put_rcpt`]. Its parts cannot
+/// hold a CR, LF or NUL, so its text is one line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command<'a> {
     Ehlo(&'a Domain),
@@ -25,7 +26,6 @@ pub(crate) enum Command<'a> {
         utf8: Utf8Param,
         params: &'a Params,
     },
-    Rcpt(&'a Mailbox, &'a Params),
     Data,
     Bdat(u64, Chunk),
     Rset,
@@ -54,23 +54,27 @@ impl Command<'_> {
                 utf8,
                 params,
             } => {
-                put(text, ["MAIL FROM:<", from.as_str(), ">"]);
-                if let Some(size) = size {
-                    put(text, [" SIZE="]);
-                    put_number(text, size);
+                put(text, ["MAIL FROM:<", from.as_str()]);
+                match size {
+                    Some(size) => {
+                        put(text, ["> SIZE="]);
+                        put_number(text, size);
+                    }
+                    None => put(text, [">"]),
                 }
-                put(text, [body.as_str(), utf8.as_str()]);
-                put_params(text, params);
-            }
-            Self::Rcpt(mailbox, params) => {
-                put(text, ["RCPT TO:<", mailbox.as_str(), ">"]);
+                if (body, utf8) != (BodyParam::Absent, Utf8Param::Absent) {
+                    put(text, [body.as_str(), utf8.as_str()]);
+                }
                 put_params(text, params);
             }
             Self::Data => put(text, ["DATA"]),
             Self::Bdat(octets, chunk) => {
                 put(text, ["BDAT "]);
                 put_number(text, octets);
-                put(text, [chunk.as_str()]);
+                match chunk {
+                    Chunk::More => {}
+                    Chunk::Last => put(text, [" LAST"]),
+                }
             }
             Self::Rset => put(text, ["RSET"]),
             Self::Quit => put(text, ["QUIT"]),
@@ -87,7 +91,6 @@ impl Command<'_> {
             Self::StartTls => "STARTTLS",
             Self::Auth(..) | Self::AuthResponse(_) | Self::AuthCancel => "AUTH",
             Self::Mail { .. } => "MAIL",
-            Self::Rcpt(..) => "RCPT",
             Self::Data => "DATA",
             Self::Bdat(..) => "BDAT",
             Self::Rset => "RSET",
@@ -107,7 +110,6 @@ impl Command<'_> {
             | Self::Auth(_, None)
             | Self::AuthCancel
             | Self::Mail { .. }
-            | Self::Rcpt(..)
             | Self::Data
             | Self::Bdat(..)
             | Self::Rset
@@ -121,15 +123,6 @@ impl Command<'_> {
 pub(crate) enum Chunk {
     More,
     Last,
-}
-
-impl Chunk {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::More => "",
-            Self::Last => " LAST",
-        }
-    }
 }
 
 /// The `BODY` parameter of MAIL (RFC 6152, RFC 3030 §3).
@@ -184,7 +177,7 @@ pub(crate) fn stage_verb(stage: Stage) -> &'static str {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn put<const COUNT: usize>(text: &mut Vec<u8>, parts: [&str; COUNT]) {
     for part in parts {
         text.extend_from_slice(part.as_bytes());
@@ -204,6 +197,18 @@ fn put_number(text: &mut Vec<u8>, mut number: u64) {
         }
     }
     text.extend_from_slice(&digits[first..]);
+}
+
+/// Appends the line of RCPT.
+#[inline]
+pub(crate) fn put_rcpt(text: &mut Vec<u8>, mailbox: &Mailbox, params: &Params) {
+    put(text, ["RCPT TO:<", mailbox.as_str()]);
+    if params.is_empty() {
+        return put(text, [">\r\n"]);
+    }
+    put(text, [">"]);
+    put_params(text, params);
+    put(text, ["\r\n"]);
 }
 
 fn put_params(text: &mut Vec<u8>, params: &Params) {

@@ -382,3 +382,108 @@ impl fmt::Debug for Context {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_setter_changes_its_own_field_alone() {
+        let plain = || Config::new(Security::StartTls);
+        let changed = |change: fn(&mut Config)| {
+            let mut config = plain();
+            change(&mut config);
+            assert_ne!(config, plain());
+            config
+        };
+        let hello: Domain = "client.example".parse().unwrap();
+        let named = plain().with_hello(hello.clone());
+        assert_eq!(named.hello, Some(hello));
+        assert_eq!(
+            Config {
+                hello: None,
+                ..named
+            },
+            plain()
+        );
+        let timeouts = Timeouts::default().capped(Duration::from_secs(7));
+        let hurried = plain().with_timeouts(timeouts);
+        assert_eq!(hurried.timeouts, timeouts);
+        assert_eq!(hurried.with_timeouts(Timeouts::default()), plain());
+        for (set, expected) in [
+            (
+                plain().with_login(Login::Ask),
+                changed(|config| config.login = Login::Ask),
+            ),
+            (
+                plain().with_mechanisms(Vec::new()),
+                changed(|config| config.mechanisms.clear()),
+            ),
+            (
+                plain().with_plaintext_auth(PlaintextAuth::Allow),
+                changed(|config| config.plaintext_auth = PlaintextAuth::Allow),
+            ),
+            (
+                plain().with_initial_response(InitialResponse::Never),
+                changed(|config| config.initial_response = InitialResponse::Never),
+            ),
+            (
+                plain().with_pipelining(Pipelining::Off),
+                changed(|config| config.pipelining = Pipelining::Off),
+            ),
+            (
+                plain().with_chunking(Chunking::Off),
+                changed(|config| config.chunking = Chunking::Off),
+            ),
+            (
+                plain().with_protocol(Protocol::Lmtp),
+                changed(|config| config.protocol = Protocol::Lmtp),
+            ),
+            (
+                plain().with_behind_message(BehindMessage::Wait),
+                changed(|config| config.behind_message = BehindMessage::Wait),
+            ),
+            (
+                plain().with_smtputf8(SmtpUtf8::Never),
+                changed(|config| config.smtputf8 = SmtpUtf8::Never),
+            ),
+            (
+                plain().with_unadvertised(Unadvertised::Send),
+                changed(|config| config.unadvertised = Unadvertised::Send),
+            ),
+            (
+                plain().with_limits(Limits {
+                    reply: 512,
+                    ..Limits::default()
+                }),
+                changed(|config| config.limits.reply = 512),
+            ),
+        ] {
+            assert_eq!(set, expected);
+        }
+    }
+
+    #[test]
+    fn a_kind_of_security_has_its_port() {
+        for (security, port) in [
+            (Security::Implicit, 465),
+            (Security::StartTls, 587),
+            (Security::Opportunistic, 25),
+            (Security::Plaintext, 25),
+        ] {
+            assert_eq!(security.default_port(), port, "{security:?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_of_a_context_shows_the_address_and_no_entropy() {
+        let context = Context::new(Some([192, 0, 2, 1].into()), [77; 32]);
+        let shown = format!("{context:?}");
+        assert!(
+            shown.contains("192.0.2.1") && !shown.contains("77"),
+            "{shown}"
+        );
+    }
+}

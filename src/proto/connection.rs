@@ -1,5 +1,7 @@
 //! The engine's one public value: inputs, commands, outputs.
 
+pub(crate) mod dormant;
+
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -316,6 +318,13 @@ impl Connection {
     fn read_replies(&mut self, now: Instant) {
         while !self.is_closed() && !self.link.input.is_empty() {
             let head = self.link.head();
+            if let (Some(Expect::Rcpt(id, _)), Phase::Ready) = (head, &self.phase)
+                && self.pipeline.recipients_accepted(id, &mut self.link, now) > 0
+            {
+                self.follow(Flow::Continue, now);
+                self.advance(now);
+                continue;
+            }
             let statuses = match head {
                 Some(Expect::Greeting) if fault::is_tls(self.link.input.unfinished()) => {
                     return self.break_off(fault::mismatched, now);
@@ -412,7 +421,7 @@ impl Connection {
             true => Welcome::Doubtful,
             false => Welcome::Sure,
         };
-        let offers = Offers::new(&session, config);
+        let offers = Arc::new(Offers::new(&session, config));
         self.pipeline.ready(offers, config.behind_message, welcome);
         self.link.events.push_back(Event::Ready(session));
         self.advance(now);
@@ -428,7 +437,7 @@ impl Connection {
 
     #[inline]
     fn advance(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ready) && !self.pipeline.waits_for_reply(&self.link) {
+        if matches!(self.phase, Phase::Ready) && !self.pipeline.is_silent(&self.link) {
             self.pipeline.advance(&mut self.link, now);
         }
     }

@@ -41,7 +41,35 @@ pub(crate) struct Dialogue {
     secrets: Vec<Box<[u8]>>,
 }
 
+/// What is kept of a dialogue while nothing is said.
+pub(crate) struct Kept {
+    /// Observer and secrets, where there are any.
+    audience: Option<Box<Audience>>,
+    recent: Box<[u8]>,
+}
+
+/// Who listens, and what they must not hear.
+type Audience = (Option<Box<dyn Observer + Send>>, Vec<Box<[u8]>>);
+
 impl Dialogue {
+    /// Leaves what is to be kept while nothing is said: of the dialogue only the end, without what
+    /// others remember.
+    pub(crate) fn put_by(&mut self, known: [&[u8]; 2]) -> Kept {
+        let nobody = self.observer.is_none() && self.secrets.is_empty();
+        let audience =
+            (!nobody).then(|| Box::new((self.observer.take(), std::mem::take(&mut self.secrets))));
+        Kept {
+            audience,
+            recent: self.recent.shortened(known),
+        }
+    }
+
+    /// Goes on from what was kept.
+    pub(crate) fn take_up(&mut self, kept: Kept, known: [&[u8]; 2]) {
+        (self.observer, self.secrets) = kept.audience.map_or_else(Default::default, |all| *all);
+        self.recent.restore(&kept.recent, known);
+    }
+
     pub(crate) fn observe(&mut self, observer: Box<dyn Observer + Send>) {
         self.observer = Some(observer);
     }
@@ -231,21 +259,59 @@ impl Recent {
     }
 
     fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
-        let mut rest = &self.records[..];
-        std::iter::from_fn(move || {
-            let [side, high, low, after @ ..] = rest else {
-                return None;
-            };
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let (octets, after) = after.split_at(after.len().min(length));
-            rest = after;
-            let side = match side {
-                b'C' => Side::Client,
-                _ => Side::Server,
-            };
-            Some((side, octets))
+        records(&self.records).map(|(side, octets)| match side {
+            b'C' => (Side::Client, octets),
+            _ => (Side::Server, octets),
         })
     }
+
+    /// The end of the records in few octets: in the place of a text that is known stands its number.
+    fn shortened(&self, known: [&[u8]; 2]) -> Box<[u8]> {
+        let number = |octets: &[u8]| known.iter().position(|text| end_of(text) == octets);
+        let short_of = |(side, octets)| match number(octets) {
+            Some(number) => (number as u8, [].as_slice()),
+            None => (side, octets),
+        };
+        let length = |octets: &[u8]| HEAD + octets.len();
+        let shortened = || records(&self.records).map(short_of);
+        let mut left: usize = shortened().map(|(_, octets)| length(octets)).sum();
+        let mut short = Vec::new();
+        for (side, octets) in shortened() {
+            if left <= KEPT {
+                short.reserve_exact(left);
+                let [high, low] = (octets.len() as u16).to_be_bytes();
+                short.extend_from_slice(&[side, high, low]);
+                short.extend_from_slice(octets);
+            }
+            left -= length(octets);
+        }
+        short.into()
+    }
+
+    /// The records as they were before [`Self::shortened`].
+    fn restore(&mut self, short: &[u8], known: [&[u8]; 2]) {
+        self.records.clear();
+        for (side, octets) in records(short) {
+            match (side, known.get(usize::from(side))) {
+                (_, Some(text)) => self.push(Side::Server, text),
+                (b'C', None) => self.push(Side::Client, octets),
+                (_, None) => self.push(Side::Server, octets),
+            }
+        }
+    }
+}
+
+/// The octets of each record, behind the octet for its side.
+fn records(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let [side, high, low, after @ ..] = rest else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (octets, after) = after.split_at(after.len().min(length));
+        rest = after;
+        Some((*side, octets))
+    })
 }
 
 /// What a record keeps of octets that are too many: the last whole lines, or the beginning of the
@@ -298,6 +364,9 @@ const HEAD: usize = 3;
 /// Octets kept of the dialogue.
 const RECENT: usize = 1024;
 
+/// Octets kept of it while nothing is said.
+const KEPT: usize = 96;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +411,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_by_comes_back_and_is_short() {
+        let (greeting, offers) = (
+            b"220 mx\r\n".as_slice(),
+            [b"250-x\r\n".repeat(300).as_slice(), b"250 y\r\n"].concat(),
+        );
+        let known = [greeting, &offers];
+        let mut dialogue = Dialogue::default();
+        dialogue.record(Side::Server, greeting);
+        dialogue.record(Side::Client, b"EHLO me\r\n");
+        dialogue.record(Side::Server, &offers);
+        let nothing = [
+            (Side::Client, b"".as_slice()),
+            (Side::Server, b"".as_slice()),
+        ];
+        let before = dialogue.recent(nothing);
+        let kept = dialogue.put_by(known);
+        assert_eq!(kept.recent.len(), 3 * HEAD + 9);
+        let mut another = Dialogue::default();
+        another.record(Side::Client, b"QUIT\r\n");
+        another.take_up(kept, known);
+        assert_eq!(another.recent(nothing), before);
+
+        for n in 100..400 {
+            another.record(Side::Client, format!("NOOP {n}\r\n").as_bytes());
+            another.record(Side::Server, b"250 Ok\r\n");
+            let kept = another.put_by(known);
+            assert!(kept.recent.len() <= KEPT);
+            another.take_up(kept, known);
+            assert!(
+                another
+                    .recent(nothing)
+                    .ends_with(&format!("C: NOOP {n}\nS: 250 Ok\n"))
+            );
+        }
+    }
+
+    #[test]
     fn a_secret_is_masked_before_it_is_cut() {
         let mut dialogue = Dialogue::default();
         dialogue.hide(&Credentials::password("alice", "five tables").unwrap());
@@ -363,5 +469,65 @@ mod tests {
         let long = [b"250-x\r\n".repeat(100), vec![b'y'; 2 * RECORD]].concat();
         assert_eq!(end_of(&long), &[b'y'; RECORD]);
         assert_eq!(end_of(b"250 x\r\n"), b"250 x\r\n");
+    }
+
+    #[test]
+    fn what_is_kept_are_the_last_records_each_of_them_whole() {
+        let mut recent = Recent::default();
+        let (mut all, mut length) = (Vec::new(), 0);
+        for n in 0..4000_usize {
+            let before = recent.records.len();
+            let known = recent.iter().count();
+            length = (length * 37 + n) % (RECORD + 1);
+            let side = if n % 3 == 0 {
+                Side::Client
+            } else {
+                Side::Server
+            };
+            let octets = vec![b'a' + (n % 26) as u8; length];
+            recent.push(side, &octets);
+            all.push((side, octets));
+            let kept: Vec<_> = recent.iter().map(|(side, o)| (side, o.to_vec())).collect();
+            assert_eq!(kept, all[all.len() - kept.len()..]);
+            assert!(recent.records.len() <= RECENT);
+            // As little as has to be is forgotten, and at least half where something has.
+            let fits = before + HEAD + length <= RECENT;
+            assert_eq!(kept.len() == known + 1, fits, "{before} and {length}");
+            assert!(fits || recent.records.len() - length - HEAD <= RECENT / 2);
+        }
+    }
+
+    #[test]
+    fn of_too_many_octets_the_last_whole_lines_are_kept_or_the_beginning_of_the_last() {
+        for line in [1, 2, 3, 50, RECORD - 1, RECORD, RECORD + 1, 700] {
+            for last in [0, 1, 7, RECORD - 2, RECORD - 1, RECORD, 600] {
+                let mut lines = [vec![b'x'; line - 1], b"\n".to_vec()]
+                    .concat()
+                    .repeat(3 + 600 / line);
+                lines.extend(vec![b'y'; last]);
+                let from = lines.len() - RECORD;
+                let whole = (from + 1..lines.len()).find(|&start| lines[start - 1] == b'\n');
+                let expected = match whole {
+                    Some(start) => &lines[start..],
+                    None => {
+                        let before = lines[..lines.len() - 1].iter().rposition(|&b| b == b'\n');
+                        &lines[before.unwrap() + 1..][..RECORD]
+                    }
+                };
+                assert_eq!(end_of(&lines), expected, "{line} and {last}");
+            }
+        }
+        let just = vec![b'z'; RECORD];
+        assert_eq!(end_of(&just), just);
+    }
+
+    #[test]
+    fn nothing_is_no_secret() {
+        let mut dialogue = Dialogue::default();
+        dialogue.hide_octets(b"");
+        dialogue.hide_octets(b"five");
+        dialogue.hide_octets(b"five");
+        assert_eq!(dialogue.secrets.len(), 1);
+        assert_eq!(dialogue.mask(reply("535 no\r\n")).text(), "no");
     }
 }

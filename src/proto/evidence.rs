@@ -316,6 +316,7 @@ impl StdError for Witness {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::{TransportError, TransportErrorKind};
     use super::*;
     use crate::error::{Category, Party, Stage};
 
@@ -357,5 +358,74 @@ mod tests {
         let plain = Error::new(Category::Tls, Stage::Handshake, Party::Server, "failed")
             .with_source(Arc::new(io::Error::other("beneath")));
         assert_eq!(plain.evidence(), None);
+    }
+
+    #[test]
+    fn each_kind_of_evidence_has_a_name_of_its_own() {
+        use CertificateProblem as Certificate;
+        let names = [
+            Certificate::Expired.as_str(),
+            Certificate::NotYetValid.as_str(),
+            Certificate::WrongName.as_str(),
+            Certificate::SelfSigned.as_str(),
+            Certificate::UnknownIssuer.as_str(),
+            Certificate::IncompleteChain.as_str(),
+            Certificate::AuthoritysOwn.as_str(),
+            Certificate::PinMismatch.as_str(),
+            Certificate::Revoked.as_str(),
+            Certificate::BadSignature.as_str(),
+            Certificate::Missing.as_str(),
+            TlsProblem::Alert(40).as_str(),
+            TlsProblem::Version.as_str(),
+            TlsProblem::Cipher.as_str(),
+            TlsProblem::ClosedWithin.as_str(),
+            TlsProblem::ClosedAfter.as_str(),
+            TlsProblem::NotTls.as_str(),
+            Resolution::NoSuchName.as_str(),
+            Resolution::NoAddress.as_str(),
+            Resolution::Failed.as_str(),
+            Resolution::TimedOut.as_str(),
+            // Of certificates and of TLS alike.
+            Certificate::Other.as_str(),
+        ];
+        let known = "expired not-yet-valid wrong-name self-signed unknown-issuer incomplete-chain \
+                     authoritys-own pin-mismatch revoked bad-signature missing alert version cipher \
+                     closed-within closed-after not-tls no-such-name no-address failed timed-out \
+                     other";
+        assert_eq!(names.join(" "), known);
+        assert_eq!(TlsProblem::Other.as_str(), "other");
+        assert_eq!(Spoken::SmtpInClear.as_str(), "SMTP");
+    }
+
+    #[test]
+    fn a_banner_of_another_protocol_is_known_by_its_beginning() {
+        for (first, spoken) in [
+            ("HTTP/1.1 400 Bad Request", "HTTP"),
+            ("<!DOCTYPE html>", "HTTP"),
+            ("<html>", "HTTP"),
+            ("* OK ready", "IMAP"),
+            ("* PREAUTH ready", "IMAP"),
+            ("* BYE", "IMAP"),
+            ("+OK ready", "POP3"),
+            ("-ERR no", "POP3"),
+            ("SSH-2.0-x", "SSH"),
+        ] {
+            let found = Spoken::foreign(first.as_bytes()).map(Spoken::as_str);
+            assert_eq!(found, Some(spoken), "{first}");
+        }
+        assert_eq!(Spoken::foreign(b"220 HTTP/1.1"), None);
+        assert_eq!(Spoken::Tls.as_str(), "TLS");
+    }
+
+    #[test]
+    fn a_transport_says_what_it_saw_above_the_error_beneath() {
+        let failed = TransportError::new(TransportErrorKind::Tls, "the handshake failed")
+            .with_hint("Try again.")
+            .with_source(io::Error::other("beneath"))
+            .with_evidence(Evidence::Tls(TlsProblem::Cipher));
+        assert_eq!(failed.hint.as_deref(), Some("Try again."));
+        let witness = failed.source.unwrap();
+        assert_eq!(witness.to_string(), "TLS failed: cipher");
+        assert_eq!(witness.source().unwrap().to_string(), "beneath");
     }
 }

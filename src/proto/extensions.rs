@@ -46,7 +46,7 @@ use super::schedule::is_utc_time;
 /// | `STARTTLS` | 3207 | started, as [`Security`](crate::Security) says |
 /// | `SUBMITTER` | 4405 | `SUBMITTER` by keyword |
 /// | `UTF8SMTP` | 5336 | nothing: `SMTPUTF8` has replaced it |
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     reply: Option<Reply>,
     limits: ServerLimits,

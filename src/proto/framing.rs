@@ -101,6 +101,26 @@ impl Framing {
         }
     }
 
+    /// Takes the next reply where it is one complete line and says that its command was done; any
+    /// other is left to [`Self::next`].
+    #[inline]
+    pub(crate) fn next_done(&mut self, statuses: Statuses) -> Option<Code> {
+        let [b'2', b, c, b' ', text @ ..] = &self.buffer[self.rest..] else {
+            return None;
+        };
+        let code = Code::done(*b, *c)?;
+        let length = memchr(b'\n', text)? + 5;
+        // Within a reply of several lines the line in work is not the first.
+        if length > self.limits.reply_line.min(self.limits.reply) || self.line != self.rest {
+            return None;
+        }
+        self.last = self.rest;
+        self.rest += length;
+        (self.line, self.searched) = (self.rest, self.rest);
+        (self.last_code, self.statuses) = (Some(code), statuses);
+        Some(code)
+    }
+
     /// The code of the last reply.
     pub(crate) fn last_code(&self) -> Option<Code> {
         self.last_code
@@ -137,6 +157,16 @@ impl Framing {
             self.forget();
             self.buffer.shrink_to(keep);
         }
+    }
+
+    /// Begins anew, without the last reply.
+    pub(crate) fn begin_again(&mut self, limits: Limits) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        *self = Self {
+            buffer,
+            ..Self::new(limits)
+        };
     }
 
     /// Whether no octet is left over.
@@ -184,6 +214,13 @@ fn first_octets(line: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    impl Framing {
+        /// Octets that fit into the memory that it holds.
+        pub(in crate::proto) fn room(&self) -> usize {
+            self.buffer.capacity()
+        }
+    }
+
     fn replies(input: &[u8], step: usize) -> Result<Vec<String>, FramingError> {
         let mut framing = Framing::new(Limits::default());
         let mut replies = Vec::new();
@@ -230,6 +267,35 @@ mod tests {
     }
 
     #[test]
+    fn one_line_that_says_done_is_taken_and_anything_else_is_left() {
+        let taken = |input: &[u8]| {
+            let mut framing = Framing::new(Limits::default());
+            framing.push(input);
+            let code = framing.next_done(Statuses::Read)?;
+            Some(framing.reply(code).to_string())
+        };
+        let long = [b"250 ".as_slice(), &[b'x'; 20_000], b"\r\n"].concat();
+        assert_eq!(taken(b"259 a\r\n250 b\r\n").as_deref(), Some("259 a"));
+        for left in [
+            b"250 a\r".as_slice(),
+            b"250-a\r\n250 b\r\n",
+            b"250\r\n",
+            b"2x0 a\r\n",
+            b"354 a\r\n",
+            b"450 a\r\n",
+            &long,
+        ] {
+            assert_eq!(taken(left), None, "{left:?}");
+        }
+        let mut framing = Framing::new(Limits::default());
+        framing.push(b"250-a\r\n");
+        assert_eq!(framing.next(Statuses::Read), Ok(None));
+        framing.push(b"250 b\r\n");
+        assert_eq!(framing.next_done(Statuses::Read), None, "within a reply");
+        assert_eq!(framing.next(Statuses::Read), Ok(Code::new(250)));
+    }
+
+    #[test]
     fn what_is_no_reply_is_an_error() {
         for input in [
             b"25\r\n".as_slice(),
@@ -253,5 +319,23 @@ mod tests {
             replies(&b"250-x\r\n".repeat(10_000), 100),
             Err(FramingError::ReplyTooLong)
         );
+    }
+
+    #[test]
+    fn memory_is_given_back_but_for_the_last_reply_and_what_is_to_be_kept() {
+        let mut framing = Framing::new(Limits::default());
+        framing.push(&b"250 long ago\r\n".repeat(1000));
+        framing.push(b"250-a\r\n250 b\r\n");
+        let mut last = None;
+        while let Some(code) = framing.next(Statuses::Read).unwrap() {
+            last = Some(code);
+        }
+        // What the dialogue does not have yet is kept.
+        framing.rest(100);
+        assert!(framing.room() > 10_000);
+        framing.recorded();
+        framing.rest(100);
+        assert!((100..200).contains(&framing.room()), "{}", framing.room());
+        assert_eq!(framing.reply(last.unwrap()).to_string(), "250 a b");
     }
 }

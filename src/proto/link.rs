@@ -1,19 +1,22 @@
 //! What handshake and transactions share: the octets in and out, the queue of expected replies, the
 //! clocks, the events, the dialogue.
 
+pub(crate) mod quiet;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::command::{COMMAND_LINE, Chunk, Command};
+use super::command::{COMMAND_LINE, Chunk, Command, put_rcpt, stage_verb};
 use super::config::{Config, RecipientEvents};
 use super::dialogue::{Dialogue, Side};
 use super::event::{Event, Stats};
 use super::framing::Framing;
+use super::offers::Offers;
 use super::output::Output;
 use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Nonces;
-use super::transaction::TransactionId;
+use super::transaction::{Recipient, TransactionId};
 use crate::error::{Category, Error, Party, Progress, Stage};
 
 /// The shared parts of a connection.
@@ -132,6 +135,12 @@ impl Expect {
     }
 }
 
+/// How many recipients were named to the server, and the place from which on they are left.
+pub(crate) struct Named {
+    pub(crate) count: usize,
+    pub(crate) left: Option<usize>,
+}
+
 /// Who spoke last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -179,6 +188,47 @@ impl Link {
         });
         self.unanswered += length;
         self.began_writing(now);
+    }
+
+    /// Queues RCPT for one recipient after the other, as long as there may be more: what they have in
+    /// common is done once. Returns how many there were, and whether that was all.
+    pub(crate) fn recipients<'a>(
+        &mut self,
+        id: TransactionId,
+        named: impl Iterator<Item = (usize, &'a Recipient)>,
+        offers: &Offers,
+        now: Instant,
+    ) -> Named {
+        self.record_replies();
+        let mut count = 0;
+        let mut left = None;
+        for (index, recipient) in named {
+            let (mailbox, params) = (recipient.mailbox(), recipient.params());
+            let line = self.output.write(|text| put_rcpt(text, mailbox, params));
+            let length = line.len();
+            if self.dialogue.is_observed() {
+                self.dialogue.client(line, now);
+            }
+            self.unrecorded += length;
+            self.unanswered += length;
+            self.expected.push_back(Expected {
+                what: Expect::Rcpt(id, index),
+                start: self.output.queued_total(),
+                end: self.output.queued_total(),
+                length,
+                content: 0,
+            });
+            count += 1;
+            if !offers.may_speak(self) {
+                left = Some(index + 1);
+                break;
+            }
+        }
+        if count > 0 {
+            self.last_command = Some(stage_verb(Stage::Rcpt));
+            self.began_writing(now);
+        }
+        Named { count, left }
     }
 
     /// Expects a reply (or an event) that no command of ours asks for, from now on.
@@ -324,9 +374,50 @@ impl Link {
             return;
         }
         self.text = Text::Shown;
+        self.show_reply(now);
+    }
+
+    #[inline]
+    fn show_reply(&mut self, now: Instant) {
         if self.dialogue.is_observed() {
             self.dialogue.server(self.input.octets(), now);
         }
+    }
+
+    /// Takes a run of replies that accept recipients of this transaction, one place after the other.
+    /// Returns how many.
+    pub(crate) fn accepted_run(
+        &mut self,
+        id: TransactionId,
+        now: Instant,
+        mut accepted: impl FnMut(usize),
+    ) -> usize {
+        let sent = self.output.sent_total();
+        let mut count = 0;
+        while let Some(expected) = self.expected.front()
+            && let Expect::Rcpt(of, index) = expected.what
+            && of == id
+            && sent >= expected.end
+            && let Some(code) = self.input.next_done(Statuses::Read)
+        {
+            self.unanswered -= expected.length;
+            self.answered_end = expected.end;
+            self.expected.pop_front();
+            self.text = Text::Shown;
+            self.show_reply(now);
+            self.tell_recipient(id, index, (Stage::Rcpt, code));
+            accepted(index);
+            count += 1;
+        }
+        if count > 0 {
+            self.record_commands();
+            self.turn = Turn::Server;
+            self.heard_at = Some(now);
+            self.replies += count as u64;
+            self.waiting_since = None;
+            self.start_waiting(now);
+        }
+        count
     }
 
     /// A challenge came: the dialogue has no more than its code.
@@ -351,6 +442,7 @@ impl Link {
     }
 
     /// One recipient's answer came, for whoever wants to know each.
+    #[inline]
     pub(crate) fn tell_recipient(
         &mut self,
         id: TransactionId,
@@ -395,15 +487,6 @@ impl Link {
     /// The peer finished a TLS handshake: whatever comes next is a new flight.
     pub(crate) fn handshake_done(&mut self) {
         self.turn = Turn::Server;
-    }
-
-    /// Gives back memory that an idle connection does without, but for what so many short messages
-    /// need.
-    pub(crate) fn rest(&mut self, messages: usize) {
-        self.expected.shrink_to(messages * COMMANDS);
-        self.events.shrink_to(messages * COMMANDS);
-        self.output.rest(messages, messages * COMMANDS * LINE);
-        self.input.rest(messages * COMMANDS * LINE);
     }
 
     /// What the next reply answers.
@@ -582,15 +665,12 @@ pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
     "AUTH ".len() + mechanism.len() + 1 + response.len() + 2 <= COMMAND_LINE
 }
 
-/// Commands of an ordinary transaction, and replies to it.
-const COMMANDS: usize = 4;
-
-/// Octets of an ordinary command or reply.
-const LINE: usize = 64;
-
 /// Octets of commands that may wait for their replies: enough for any group in use, and no more than
 /// what a peer's receive buffer holds.
 const WINDOW: usize = 64 * 1024;
 
 /// Octets of whole messages that may wait for their replies while further ones follow.
 const OVERLAP: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

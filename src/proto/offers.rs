@@ -3,10 +3,11 @@
 use super::config::{Chunking, Config, Pipelining, Protocol, SmtpUtf8, Unadvertised};
 use super::extensions::Extensions;
 use super::limits::ServerLimits;
+use super::link::Link;
 use super::session::{Session, TlsSession};
 
 /// What of the server's offers bears on transactions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offers {
     pub(crate) pipelining: Pipelining,
     pub(crate) size: Offer<u64>,
@@ -85,6 +86,17 @@ impl Offers {
             unadvertised: config.unadvertised,
             peer: Peer::of(session.tls()),
             extensions: extensions.clone(),
+        }
+    }
+
+    /// Whether a command may be sent now.
+    #[inline]
+    pub(crate) fn may_speak(&self, link: &Link) -> bool {
+        match self.pipelining {
+            Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
+                link.has_window()
+            }
+            Pipelining::Off => link.is_idle(),
         }
     }
 }

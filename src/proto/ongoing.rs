@@ -4,14 +4,14 @@
 use std::time::Instant;
 
 use super::body::{ContentCursor, Transfer};
-use super::command::{Command, Utf8Param};
+use super::command::Utf8Param;
 use super::config::Protocol;
 use super::event::Event;
 use super::fault;
 use super::limits::{ServerLimits, Used};
-use super::link::{Expect, Link};
+use super::link::{Link, Named};
 use super::notice::Notice;
-use super::offers::Way;
+use super::offers::{Offers, Way};
 use super::pipeline::Flow;
 use super::preflight::{self, Effect, Judgement, Shortfall};
 use super::reply::{Class, Code, Reply};
@@ -105,24 +105,20 @@ impl Transaction {
     pub(super) fn recipients(
         &mut self,
         from: usize,
-        may_speak: impl Fn(&Link) -> bool,
+        offers: &Offers,
         link: &mut Link,
         now: Instant,
     ) -> Step {
-        for index in from..self.slots.len() {
-            let recipient = match (&self.slots[index], self.envelope.recipients().get(index)) {
-                (Slot::Waiting, Some(recipient)) => recipient,
-                (Slot::Waiting | Slot::Taken | Slot::Decided(_), _) => continue,
-            };
-            let command = Command::Rcpt(recipient.mailbox(), recipient.params());
-            link.command(command, Expect::Rcpt(self.id, index), now);
-            self.outstanding += 1;
-            self.unanswered += 1;
-            if !may_speak(link) {
-                return Step::Recipients(index + 1);
-            }
-        }
-        Step::Commit
+        let places = self.slots.iter().zip(self.envelope.recipients());
+        let waiting = places.enumerate().skip(from);
+        let waiting = waiting.filter_map(|(index, (slot, recipient))| match slot {
+            Slot::Waiting => Some((index, recipient)),
+            Slot::Taken | Slot::Decided(_) => None,
+        });
+        let Named { count, left } = link.recipients(self.id, waiting, offers, now);
+        self.outstanding += count;
+        self.unanswered += count;
+        left.map_or(Step::Commit, Step::Recipients)
     }
 
     /// Does what the lack of something means for this message, and counts the recipients that are

@@ -117,6 +117,11 @@ impl Output {
         count
     }
 
+    /// Goes on behind so many octets, which another has sent.
+    pub(crate) fn take_up(&mut self, sent: u64) {
+        (self.queued, self.sent) = (sent, sent);
+    }
+
     /// Gives back memory; keeps room for so many pieces, and octets of text.
     pub(crate) fn rest(&mut self, pieces: usize, text: usize) {
         self.pieces.shrink_to(pieces);
@@ -168,6 +173,13 @@ const TIDIED: usize = 4 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Output {
+        /// Octets of text that fit into the memory that it holds.
+        pub(in crate::proto) fn room(&self) -> usize {
+            self.text.capacity()
+        }
+    }
 
     fn drain(output: &mut Output, step: usize) -> Vec<u8> {
         let mut wire = Vec::new();
@@ -258,5 +270,49 @@ mod tests {
         output.share(Bytes::from_static(b"abc"));
         output.sent(usize::MAX);
         assert_eq!((output.unsent(), output.sent_total()), (0, 3));
+    }
+
+    #[test]
+    fn sent_text_is_given_up_where_that_costs_less_than_it_gives() {
+        let mut output = Output::default();
+        output.write(|text| text.resize(16 * 1024, b'x'));
+        // Little is gone: moving the rest would cost more.
+        for gone in [4 * 1024 - 1, 4 * 1024, 8 * 1024 - 1] {
+            output.sent(gone - output.gone);
+            assert_eq!((output.gone, output.text.len()), (gone, 16 * 1024));
+        }
+        output.sent(1);
+        assert_eq!((output.gone, output.text.len()), (0, 8 * 1024));
+        // Most of a short text is gone: that is nothing worth moving for.
+        let mut output = Output::default();
+        output.write(|text| text.resize(4 * 1024, b'x'));
+        output.sent(4 * 1024 - 1);
+        assert_eq!(output.text.len(), 4 * 1024);
+        output.sent(1);
+        assert_eq!((output.gone, output.text.len()), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_given_back_but_for_what_is_to_be_kept() {
+        let mut output = Output::default();
+        for _ in 0..100 {
+            output.share(Bytes::from_static(&[b'x'; COPIED]));
+            output.write(|text| text.extend_from_slice(&[b'y'; COPIED]));
+        }
+        output.sent(usize::MAX);
+        output.rest(5, 1000);
+        assert!((5..20).contains(&output.pieces.capacity()));
+        assert!((1000..2000).contains(&output.text.capacity()));
+    }
+
+    #[test]
+    fn a_piece_is_let_go_when_its_last_octet_is_sent() {
+        let mut output = Output::default();
+        output.share(Bytes::from_static(&[b'x'; COPIED]));
+        output.write(|text| text.extend_from_slice(b"QUIT\r\n"));
+        output.sent(COPIED - 1);
+        assert_eq!(output.pieces.len(), 1);
+        output.sent(1);
+        assert_eq!((output.pieces.len(), output.unsent()), (0, 6));
     }
 }

@@ -305,3 +305,76 @@ const EXTENSIONS: [(&str, &str); 9] = [
     ("SOLICIT", "NO-SOLICITING"),
     ("TRANSID", "CHECKPOINT"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_cannot_be_sent_says_why() {
+        let held = Params::new().with("HOLDFOR", Some("60")).unwrap();
+        for (keyword, value, problem) in [
+            ("holdfor", Some("61"), "it is there twice"),
+            ("HoldUntil", Some("2030-01-31T09:00:00Z"), "not by both"),
+            ("Size", Some("1"), "the engine writes it itself"),
+            ("X_A", None, "a keyword is letters, digits and hyphens"),
+            ("X-A", Some(""), "its value is empty"),
+            ("X-A", Some("a b"), "has a space"),
+            ("X-A", Some("\u{85}"), "a control character"),
+            ("RET", Some("ALL"), "it is FULL or HDRS"),
+            ("NOTIFY", Some("NEVER,DELAY"), "it is NEVER, or some of"),
+            ("ENVID", Some("a+b"), "it is xtext"),
+            ("ORCPT", Some("a@x.org"), "it is a type, ';' and xtext"),
+            ("REQUIRETLS", Some("1"), "it takes no value"),
+            ("BY", Some("0;R"), "it is seconds of at most nine digits"),
+            ("MT-PRIORITY", Some("10"), "it is a number from -9 to 9"),
+        ] {
+            let error = held.clone().with(keyword, value).unwrap_err().to_string();
+            let named = format!("the parameter {keyword:?} cannot be sent: ");
+            assert!(
+                error.starts_with(&named) && error.contains(problem),
+                "{error}"
+            );
+        }
+        // The other way round alike, and by itself each is right.
+        let until = || Params::new().with("HOLDUNTIL", Some("2030-01-31T09:00:00Z"));
+        assert!(until().unwrap().with("HOLDFOR", Some("60")).is_err());
+        assert!(until().unwrap().with("RET", Some("FULL")).is_ok());
+        let long = Params::new().with(&"x y".repeat(100), None).unwrap_err();
+        assert!(
+            long.to_string().len() < 200,
+            "an error does not repeat it all"
+        );
+    }
+
+    #[test]
+    fn parameters_are_found_changed_and_taken_out_in_any_case() {
+        let mut params = Params::new().with("XA", Some("1")).unwrap();
+        params.set("ENVID", Some("a".to_owned()), Weight::Wish);
+        params.set("xa", Some("ü".to_owned()), Weight::Need);
+        assert!(!params.is_ascii() && !params.is_empty());
+        let params = params.with_weight("Xa", Weight::Wish);
+        let written: Vec<_> = params.iter().map(|p| (p.keyword(), p.value())).collect();
+        assert_eq!(written, [("ENVID", Some("a")), ("xa", Some("ü"))]);
+        assert_eq!(params.get("XA").map(Param::weight), Some(Weight::Wish));
+        let mut params = params;
+        assert_eq!(params.remove("XB"), None);
+        assert!(params.remove("XA").is_some_and(|param| param.is("xA")));
+        assert!(params.is_ascii() && params.get("XA").is_none());
+    }
+
+    #[test]
+    fn a_parameter_knows_its_command_and_its_extension() {
+        for (keyword, value, command, extension) in [
+            ("ret", "FULL", Some(Command::Mail), "DSN"),
+            ("NOTIFY", "NEVER", Some(Command::Rcpt), "DSN"),
+            ("HOLDFOR", "1", Some(Command::Mail), "FUTURERELEASE"),
+            ("TRANSID", "1", None, "CHECKPOINT"),
+            ("X-Own", "1", None, "X-Own"),
+        ] {
+            let params = Params::new().with(keyword, Some(value)).unwrap();
+            let param = params.get(keyword).unwrap();
+            assert_eq!((param.command(), param.extension()), (command, extension));
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body::Fill;
@@ -31,9 +32,9 @@ pub(crate) struct Pipeline {
     pub(super) next_id: u64,
     /// The transaction that the sender is at.
     pub(super) cursor: u64,
-    pub(super) offers: Offers,
+    pub(super) offers: Arc<Offers>,
     /// What this session has used up of the server's limits.
-    used: Used,
+    pub(super) used: Used,
     pub(super) behind: BehindMessage,
     pub(super) overlap: Overlap,
     pub(super) last_message: LastMessage,
@@ -111,7 +112,7 @@ impl Pipeline {
             transactions: VecDeque::new(),
             next_id: 0,
             cursor: 0,
-            offers: Offers::default(),
+            offers: Arc::default(),
             used: Used::default(),
             behind: BehindMessage::Allowed,
             overlap: Overlap::Allowed,
@@ -125,7 +126,7 @@ impl Pipeline {
     }
 
     /// The session is ready: this is what the server offers.
-    pub(crate) fn ready(&mut self, offers: Offers, behind: BehindMessage, welcome: Welcome) {
+    pub(crate) fn ready(&mut self, offers: Arc<Offers>, behind: BehindMessage, welcome: Welcome) {
         self.offers = offers;
         self.behind = behind;
         self.welcome = welcome;
@@ -177,19 +178,25 @@ impl Pipeline {
         self.behind == BehindMessage::Wait
     }
 
-    /// Whether nothing can be queued before a reply has come.
+    /// Whether there is nothing to queue before a reply has come, or somebody wants more.
     #[inline]
-    pub(crate) fn waits_for_reply(&self, link: &Link) -> bool {
-        self.current()
-            .is_some_and(|transaction| match transaction.step {
-                Step::Begin => self.must_wait_to_begin(transaction, link),
-                Step::AwaitData | Step::Restarting => true,
-                Step::Recipients(_)
-                | Step::Commit
-                | Step::Whole(_)
-                | Step::Streamed(_)
-                | Step::Ended => false,
-            })
+    pub(crate) fn is_silent(&self, link: &Link) -> bool {
+        let Some(transaction) = self.current() else {
+            return match self.quit {
+                Quit::No => self.leftover == Leftover::Nothing,
+                Quit::Wanted => false,
+                Quit::Sent => true,
+            };
+        };
+        match transaction.step {
+            Step::Begin => self.must_wait_to_begin(transaction, link),
+            Step::AwaitData | Step::Restarting => true,
+            Step::Recipients(_)
+            | Step::Commit
+            | Step::Whole(_)
+            | Step::Streamed(_)
+            | Step::Ended => false,
+        }
     }
 
     /// Queues all that may be queued now.
@@ -362,7 +369,7 @@ impl Pipeline {
 
     fn may_speak(&self, link: &Link) -> bool {
         // A body is the one thing that is sent while its reply is awaited.
-        may_command(self.offers.pipelining, link)
+        self.offers.may_speak(link)
             || (self.offers.pipelining == Pipelining::Off && self.is_in_body())
     }
 
@@ -395,9 +402,7 @@ impl Pipeline {
             Step::Begin => self.begin(link, now),
             Step::Recipients(index) => {
                 let from = *index;
-                let pipelining = self.offers.pipelining;
-                let may_speak = |link: &Link| may_command(pipelining, link);
-                transaction.step = transaction.recipients(from, may_speak, link, now);
+                transaction.step = transaction.recipients(from, &self.offers, link, now);
                 Sender::Spoke
             }
             Step::Commit => self.commit(link, now),
@@ -413,6 +418,8 @@ impl Pipeline {
                     };
                     link.body_queued(transaction.id, content, now);
                     transaction.step = Step::Ended;
+                    self.cursor += 1;
+                    self.settle(link);
                     Sender::Spoke
                 }
             },
@@ -562,7 +569,10 @@ impl Pipeline {
         } else {
             Place::Clear
         };
-        transaction.step = Step::Recipients(0);
+        transaction.step = match self.offers.may_speak(link) {
+            true => transaction.recipients(0, &self.offers, link, now),
+            false => Step::Recipients(0),
+        };
         Sender::Spoke
     }
 
@@ -618,16 +628,6 @@ impl Pipeline {
         }
         transaction.step = transaction.content_step(transaction.counted());
         Sender::Spoke
-    }
-}
-
-/// Whether a command may be sent now.
-fn may_command(pipelining: Pipelining, link: &Link) -> bool {
-    match pipelining {
-        Pipelining::Conservative | Pipelining::Groups | Pipelining::Overlapping => {
-            link.has_window()
-        }
-        Pipelining::Off => link.is_idle(),
     }
 }
 

@@ -127,6 +127,12 @@ impl Code {
         (200..600).contains(&number).then_some(Self(number))
     }
 
+    /// 2yz, of its second and third digit; `None` where they are none.
+    pub(crate) fn done(second: u8, third: u8) -> Option<Self> {
+        let digit = |octet: u8| octet.is_ascii_digit().then(|| u16::from(octet - b'0'));
+        Some(Self(200 + 10 * digit(second)? + digit(third)?))
+    }
+
     /// The number, 200 to 599.
     pub fn number(self) -> u16 {
         self.0
@@ -252,4 +258,58 @@ pub(crate) fn push_printable(text: &mut String, bytes: &[u8]) {
             .chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(raw: &'static str) -> Reply {
+        let code = raw[..3].parse().ok().and_then(Code::new).unwrap();
+        Reply::new(code, Statuses::Read, raw.as_bytes())
+    }
+
+    #[test]
+    fn a_reply_is_shown_in_one_line_with_its_status_once() {
+        for (raw, shown) in [
+            ("250 ok\r\n", "250 ok"),
+            ("250\r\n", "250"),
+            ("250-2.1.0 a\r\n250 2.1.0 b\r\n", "250 2.1.0 a b"),
+            ("250-2.1.0 a\r\n250 b\r\n", "250 2.1.0 a b"),
+            ("550 5.1.1\r\n", "550 5.1.1"),
+            ("250-\r\n250 a\u{7}\r\n", "250 a\u{fffd}"),
+        ] {
+            assert_eq!(reply(raw).to_string(), shown);
+            assert_eq!(format!("{:?}", reply(raw)), format!("Reply({shown})"));
+        }
+    }
+
+    #[test]
+    fn the_first_digit_says_whether_a_command_was_taken() {
+        for (raw, class, positive) in [
+            ("200 x\r\n", Class::Completed, true),
+            ("299 x\r\n", Class::Completed, true),
+            ("300 x\r\n", Class::Intermediate, true),
+            ("399 x\r\n", Class::Intermediate, true),
+            ("400 x\r\n", Class::Transient, false),
+            ("499 x\r\n", Class::Transient, false),
+            ("500 x\r\n", Class::Permanent, false),
+            ("599 x\r\n", Class::Permanent, false),
+        ] {
+            assert_eq!(reply(raw).code().class(), class, "{raw}");
+            assert_eq!(reply(raw).is_positive(), positive, "{raw}");
+        }
+        assert_eq!((Code::new(199), Code::new(600)), (None, None));
+        assert_eq!(format!("{:?}", reply("250 ok\r\n").code()), "250");
+    }
+
+    #[test]
+    fn an_enhanced_code_has_a_class_of_three_and_numbers_of_three_digits() {
+        let code = EnhancedCode::new(5, 1, 999).unwrap();
+        assert_eq!((code.class(), code.subject(), code.detail()), (5, 1, 999));
+        assert_eq!(format!("{code:?}"), "5.1.999");
+        for (class, subject, detail) in [(3, 1, 1), (5, 1000, 1), (5, 1, 1000)] {
+            assert_eq!(EnhancedCode::new(class, subject, detail), None);
+        }
+    }
 }

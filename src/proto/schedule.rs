@@ -284,6 +284,8 @@ mod tests {
             "0;R",
             "-1;R",
             "1000000000;N",
+            "0000000001;N",
+            ";N",
             "+-1;N",
             "1;TR",
         ] {
@@ -324,5 +326,51 @@ mod tests {
             assert!(Hold::until(text).is_err(), "{text:?}");
         }
         assert!(Hold::for_seconds(0).is_err() && Hold::for_seconds(1_000_000_000).is_err());
+    }
+
+    #[test]
+    fn a_date_to_hold_until_has_the_days_of_its_month() {
+        for (date, exists) in [
+            ("2000-02-29", true),
+            ("2100-02-29", false),
+            ("2100-02-28", true),
+            ("2026-02-29", false),
+            ("2028-02-30", false),
+            ("2030-04-30", true),
+            ("2030-04-31", false),
+            ("2030-11-31", false),
+            ("2030-12-31", true),
+            ("2030-12-32", false),
+        ] {
+            let time = format!("{date}T09:00:00Z");
+            assert_eq!(Hold::until(&time).is_ok(), exists, "{time}");
+        }
+        for (time, exists) in [
+            ("23:59:60", true),
+            ("23:59:61", false),
+            ("00:00:00", true),
+            ("19:60:00", false),
+        ] {
+            let time = format!("2030-01-31T{time}Z");
+            assert_eq!(Hold::until(&time).is_ok(), exists, "{time}");
+        }
+    }
+
+    #[test]
+    fn the_seconds_of_a_hold_are_nine_digits_and_nothing_else() {
+        assert_eq!(Hold::seconds("1"), Some(1));
+        assert_eq!(Hold::seconds("999999999"), Some(999_999_999));
+        for text in ["", "0", "01", "+1", "1000000000", "1s"] {
+            assert_eq!(Hold::seconds(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_can_be_read_again() {
+        let by = DeliverBy::new(-30, Late::Notify).unwrap();
+        assert_eq!((by.seconds(), by.late()), (-30, Late::Notify));
+        assert_eq!(Priority::new(-9).map(Priority::number), Some(-9));
+        assert_eq!(Priority::new(-10), None);
+        assert_eq!(Priority::default().number(), 0);
     }
 }

@@ -12,7 +12,7 @@ use super::sasl::MechanismName;
 #[derive(Clone, Debug)]
 pub struct Session(pub(crate) Arc<Facts>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Facts {
     pub(crate) greeting: Reply,
     pub(crate) extensions: Extensions,
@@ -22,6 +22,32 @@ pub(crate) struct Facts {
 }
 
 impl Session {
+    /// The octets of what the server has said of itself, greeting and offers.
+    pub(crate) fn texts(&self) -> [&[u8]; 2] {
+        let offers = self.0.extensions.reply().map(Reply::raw);
+        [self.0.greeting.raw(), offers.unwrap_or_default()]
+    }
+
+    /// Shares with another session what is equal in both.
+    pub(crate) fn share(&mut self, other: &Self) {
+        if *self.0 == *other.0 {
+            *self = other.clone();
+            return;
+        }
+        let facts = Arc::make_mut(&mut self.0);
+        if facts.greeting == other.0.greeting {
+            facts.greeting = other.0.greeting.clone();
+        }
+        if facts.extensions == other.0.extensions {
+            facts.extensions = other.0.extensions.clone();
+        }
+        if let (Some(own), Some(other)) = (&mut facts.tls, &other.0.tls)
+            && own.certificate == other.certificate
+        {
+            Arc::make_mut(own).certificate = other.certificate.clone();
+        }
+    }
+
     /// The server's greeting.
     pub fn greeting(&self) -> &Reply {
         &self.0.greeting
@@ -50,7 +76,7 @@ impl Session {
 }
 
 /// The facts of a TLS session, as the driver found them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsSession {
     /// Protocol version, as `TLSv1.3`.
@@ -59,8 +85,8 @@ pub struct TlsSession {
     pub cipher: String,
     /// How the certificate was judged.
     pub verification: Verification,
-    /// The server's certificate.
-    pub certificate: Option<Certificate>,
+    /// The server's certificate. Sessions with one server share it.
+    pub certificate: Option<Arc<Certificate>>,
     /// Data that binds a SASL exchange to this session.
     pub binding: ChannelBinding,
 }
@@ -83,8 +109,8 @@ impl TlsSession {
 
     /// With the server's certificate.
     #[must_use]
-    pub fn with_certificate(mut self, certificate: Certificate) -> Self {
-        self.certificate = Some(certificate);
+    pub fn with_certificate(mut self, certificate: impl Into<Arc<Certificate>>) -> Self {
+        self.certificate = Some(certificate.into());
         self
     }
 
@@ -284,5 +310,38 @@ mod tests {
         let end_point = ChannelBinding::TlsServerEndPoint(vec![77; 32]);
         assert_eq!(format!("{end_point:?}"), "TlsServerEndPoint(…)");
         assert_eq!(format!("{:?}", ChannelBinding::None), "None");
+    }
+
+    #[test]
+    fn a_fingerprint_is_hexadecimal_with_its_zeros() {
+        let mut sha256 = [0; 32];
+        (sha256[0], sha256[1], sha256[31]) = (0xa5, 0x07, 0xff);
+        let expected = format!("a507{}ff", "00".repeat(29));
+        assert_eq!(Certificate::new(sha256).fingerprint(), expected);
+    }
+
+    #[test]
+    fn a_certificate_that_names_itself_as_its_issuer_is_self_issued() {
+        let named = |subject: &str, issuer: &str| Certificate {
+            subject: subject.to_owned(),
+            issuer: issuer.to_owned(),
+            ..Certificate::new([0; 32])
+        };
+        assert!(named("CN=mx", "CN=mx").is_self_issued());
+        assert!(!named("CN=mx", "CN=authority").is_self_issued());
+        // Of a nameless one nothing is known.
+        assert!(!named("", "").is_self_issued());
+    }
+
+    #[test]
+    fn a_tls_session_keeps_what_it_is_given() {
+        let tls = TlsSession::new("TLSv1.2", "ECDHE", Verification::Pinned)
+            .with_certificate(Certificate::new([7; 32]))
+            .with_binding(ChannelBinding::TlsServerEndPoint(vec![1]));
+        assert_eq!((tls.version, tls.cipher.as_str()), ("TLSv1.2", "ECDHE"));
+        assert_eq!(tls.certificate.map(|shown| shown.sha256), Some([7; 32]));
+        assert_eq!(tls.binding, ChannelBinding::TlsServerEndPoint(vec![1]));
+        assert!(tls.verification.is_verified() && Verification::Trusted.is_verified());
+        assert!(!Verification::Off.is_verified());
     }
 }

@@ -1,13 +1,63 @@
 //! The end of transactions: their verdicts, when the last reply is there or the connection is over,
 //! and another beginning for those that have to.
 
+use std::sync::Arc;
+
+use super::config::BehindMessage;
 use super::fault;
+use super::limits::Used;
 use super::link::Link;
+use super::offers::Offers;
 use super::ongoing::{Fate, Opened, Step, Transaction};
-use super::pipeline::{Leftover, Pipeline};
+use super::pipeline::{Held, LastMessage, Leftover, Overlap, Pipeline, Welcome};
 use crate::error::Error;
 
+/// What is kept of a session without transactions.
+pub(crate) struct Settled {
+    next_id: u64,
+    offers: Arc<Offers>,
+    used: Used,
+    behind: BehindMessage,
+    overlap: Overlap,
+    last_message: LastMessage,
+    welcome: Welcome,
+    leftover: Leftover,
+}
+
 impl Pipeline {
+    /// Whether there is no transaction, and none to begin again.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.transactions.is_empty() && self.restarting == 0 && self.cursor == self.next_id
+    }
+
+    /// Leaves what a settled session keeps.
+    pub(crate) fn put_by(&mut self) -> Settled {
+        Settled {
+            next_id: self.next_id,
+            offers: Arc::clone(&self.offers),
+            used: std::mem::take(&mut self.used),
+            behind: self.behind,
+            overlap: self.overlap,
+            last_message: self.last_message,
+            welcome: self.welcome,
+            leftover: self.leftover,
+        }
+    }
+
+    /// Goes on from what a settled session kept.
+    pub(crate) fn take_up(&mut self, settled: Settled) {
+        self.next_id = settled.next_id;
+        self.cursor = settled.next_id;
+        self.offers = settled.offers;
+        self.used = settled.used;
+        self.behind = settled.behind;
+        self.overlap = settled.overlap;
+        self.last_message = settled.last_message;
+        self.welcome = settled.welcome;
+        self.leftover = settled.leftover;
+        self.held = Held::ByOthers;
+    }
+
     /// The connection is over: every transaction gets its verdicts, and its event.
     pub(crate) fn close(&mut self, error: &Error, link: &mut Link) {
         let doubt = fault::in_doubt(error);

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 #[cfg(feature = "cli")]
 mod cli;
+mod connection;
 #[cfg(all(feature = "sandbox", feature = "diagnosis"))]
 mod diagnosis;
 mod dialogue;

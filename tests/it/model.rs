@@ -14,6 +14,9 @@ pub(crate) struct Character {
     pub(crate) refusals: usize,
     /// Out of 100 commands, how many are answered by 421 and the end.
     pub(crate) endings: usize,
+    /// Out of 100 commands and messages, how many are the last that it answers, if at all: it falls
+    /// silent, ends without a word, says what is no reply, or judges a message before its end.
+    pub(crate) breakdowns: usize,
     pub(crate) offers: Vec<&'static str>,
     pub(crate) protocol: Protocol,
     /// MAIL before the reply to a message by BDAT has been read.
@@ -53,7 +56,7 @@ pub(crate) struct Server {
     broken: bool,
     /// The reply to a message by BDAT has not been read.
     unread: bool,
-    /// Messages that were answered with 250.
+    /// Messages that were answered with 250, or that it took before it broke down.
     pub(crate) stored: Vec<Stored>,
     /// What the client did wrong.
     pub(crate) complaints: Vec<String>,
@@ -72,6 +75,8 @@ enum Mode {
     },
     /// 220 to STARTTLS was sent.
     Handshake,
+    /// It reads, and never says anything again.
+    Silent,
     Closed,
 }
 
@@ -122,6 +127,10 @@ impl Server {
         self.mode == Mode::Closed && self.output.is_empty()
     }
 
+    pub(crate) fn is_silent(&self) -> bool {
+        self.mode == Mode::Silent
+    }
+
     /// What the server has to say now.
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
         self.unread = false;
@@ -144,7 +153,7 @@ impl Server {
         loop {
             let before = self.input.len();
             match self.mode {
-                Mode::Closed => self.input.clear(),
+                Mode::Closed | Mode::Silent => self.input.clear(),
                 Mode::Handshake => {
                     if !self.input.is_empty() {
                         self.complain("octets in clear where a handshake is due");
@@ -205,6 +214,9 @@ impl Server {
             self.say("421 4.3.2 enough");
             self.mode = Mode::Closed;
             return;
+        }
+        if self.breaks_down() {
+            return self.break_down();
         }
         match (verb.as_str(), self.character.protocol) {
             ("EHLO" | "HELO", Protocol::Lmtp) | ("LHLO", Protocol::Smtp) => {
@@ -374,6 +386,13 @@ impl Server {
 
     fn read_content(&mut self) {
         let Some((content, length)) = decode(&self.input) else {
+            if self.breaks_down() {
+                // Of the message it has a part at most, whatever it says.
+                let verdicts = ["250 2.0.0 queued", "450 4.3.0 not now", "554 5.7.1 no"];
+                let verdict = verdicts[self.random.below(verdicts.len())];
+                self.say(verdict);
+                self.mode = Mode::Silent;
+            }
             return;
         };
         let region = self.input[..length].to_vec();
@@ -399,7 +418,7 @@ impl Server {
             return self.say("554 5.5.1 no valid recipients");
         }
         self.finish(transaction, content);
-        if self.character.offers.contains(&NOTHING_BEHIND) {
+        if self.mode == Mode::Commands && self.character.offers.contains(&NOTHING_BEHIND) {
             self.refuse_what_is_behind();
         }
     }
@@ -477,6 +496,14 @@ impl Server {
                 .map(|one| vec![one])
                 .collect(),
         };
+        if self.breaks_down() {
+            self.break_down();
+            // It may have it, and nobody is told.
+            if self.random.below(2) == 0 {
+                self.store(replies.concat(), transaction.reverse_path, content, None);
+            }
+            return false;
+        }
         let mut recipients = Vec::new();
         for whose in replies {
             if self.is_refused() {
@@ -488,14 +515,25 @@ impl Server {
         }
         let taken = !recipients.is_empty();
         if taken {
-            self.stored.push(Stored {
-                reverse_path: transaction.reverse_path,
-                recipients,
-                content,
-                declared_size: transaction.declared_size,
-            });
+            let size = transaction.declared_size;
+            self.store(recipients, transaction.reverse_path, content, size);
         }
         taken
+    }
+
+    fn store(
+        &mut self,
+        recipients: Vec<String>,
+        reverse_path: String,
+        content: Vec<u8>,
+        declared_size: Option<u64>,
+    ) {
+        self.stored.push(Stored {
+            reverse_path,
+            recipients,
+            content,
+            declared_size,
+        });
     }
 
     /// As Haraka does: each command that came in one flight with the message, 503.
@@ -503,6 +541,21 @@ impl Server {
         while let Some(end) = self.input.iter().position(|&octet| octet == b'\n') {
             self.input.drain(..=end);
             self.say("503 5.5.1 not now");
+        }
+    }
+
+    fn breaks_down(&mut self) -> bool {
+        self.character.breakdowns > 0 && self.random.below(100) < self.character.breakdowns
+    }
+
+    fn break_down(&mut self) {
+        match self.random.below(3) {
+            0 => self.mode = Mode::Silent,
+            1 => self.mode = Mode::Closed,
+            _ => {
+                self.say("** out of order **");
+                self.mode = Mode::Silent;
+            }
         }
     }
 

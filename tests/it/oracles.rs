@@ -1,6 +1,9 @@
 //! What must always hold, as plain functions over the public interface: for the property tests, and
 //! for a fuzzer that includes this file by path.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use ehlo::proto::{Chunking, Config, Event, Pipelining, Unadvertised};
 use ehlo::{BareNewlines, Content, Domain, Envelope, Security, Verdict};
 
@@ -14,10 +17,35 @@ pub(crate) struct Conversation {
     pub(crate) login: LogIn,
     pub(crate) pipelining: Pipelining,
     pub(crate) chunking: Chunking,
+    /// Those that no wish is for are submitted at once.
     pub(crate) mails: Vec<Mail>,
+    /// Without any, QUIT is said at once; else when all is done.
+    pub(crate) wishes: Vec<Wish>,
     pub(crate) server: Character,
     /// Decides how both directions are cut into pieces.
     pub(crate) cuts: u64,
+}
+
+/// What its caller wants in the middle of it, or lets happen.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    /// When so many steps are done, or nothing moves before.
+    pub(crate) turn: usize,
+    pub(crate) want: Want,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Want {
+    /// The next message that is not submitted.
+    Submit,
+    /// The transaction at this place is withdrawn.
+    Cancel(usize),
+    Probe(Mail),
+    /// The streamed body that is wanted will never be complete.
+    Abandon,
+    Quit,
+    /// Time passes, and nothing else.
+    Wait(Duration),
 }
 
 /// Whether the client has credentials.
@@ -47,13 +75,14 @@ pub(crate) fn converse(conversation: &Conversation, way: Way) -> Result<Record, 
         mut bench,
         server,
         record,
+        places,
         ..
     } = talk;
     if let Some(complaint) = server.complaints.first() {
         return Err(format!("the server complains: {complaint}"));
     }
     bench.check()?;
-    agree(conversation, &bench, &server.stored)?;
+    agree(conversation, &places, &bench, &server.stored)?;
     Ok(record)
 }
 
@@ -110,7 +139,11 @@ struct Talk<'a> {
     way: Way,
     random: Random,
     record: Record,
-    /// Octets of each streamed message that were written, by place.
+    wishes: VecDeque<Wish>,
+    /// Where each message that was handed over stands among the transactions.
+    places: Vec<Option<usize>>,
+    has_quit: bool,
+    /// Octets of each streamed message that were written.
     written: Vec<usize>,
     seen: usize,
 }
@@ -130,6 +163,9 @@ impl<'a> Talk<'a> {
             way,
             random: Random(conversation.cuts),
             record: Vec::new(),
+            wishes: conversation.wishes.iter().cloned().collect(),
+            places: Vec::new(),
+            has_quit: false,
             written: vec![0; conversation.mails.len()],
             seen: 0,
         }
@@ -139,16 +175,23 @@ impl<'a> Talk<'a> {
         if self.conversation.security == Security::Implicit {
             self.act(Action::Tls);
         }
-        for mail in &self.conversation.mails {
-            self.act(Action::Submit(mail.clone()));
+        let wanted = |wish: &&Wish| matches!(wish.want, Want::Submit);
+        let later = self.wishes.iter().filter(wanted).count();
+        for _ in later..self.conversation.mails.len() {
+            self.submit_next();
         }
-        self.act(Action::Quit);
-        for _ in 0..100_000 {
+        if self.wishes.is_empty() {
+            self.wish(Want::Quit);
+        }
+        for turn in 0..100_000 {
             if self.bench.is_closed() {
                 return Ok(());
             }
+            while self.wishes.front().is_some_and(|wish| wish.turn <= turn) {
+                self.wish_next();
+            }
             let moved = self.react() | self.hand_over() | self.answer() | self.write();
-            if !moved {
+            if !(moved || self.wish_next() || self.wait_for_silence()) {
                 return Err(format!(
                     "both wait; events so far: {:?}",
                     self.bench.words()
@@ -156,6 +199,51 @@ impl<'a> Talk<'a> {
             }
         }
         Err("they never end".into())
+    }
+
+    fn submit_next(&mut self) {
+        let Some(mail) = self.conversation.mails.get(self.places.len()) else {
+            return;
+        };
+        let place = self.bench.submitted.len();
+        self.act(Action::Submit(mail.clone()));
+        let is_taken = self.bench.submitted.len() > place;
+        self.places.push(is_taken.then_some(place));
+    }
+
+    /// The next wish, or the last that there is without any.
+    fn wish_next(&mut self) -> bool {
+        let wish = self.wishes.pop_front().map(|wish| wish.want);
+        let wish = wish.or((!self.has_quit).then_some(Want::Quit));
+        let is_one = wish.is_some();
+        if let Some(want) = wish {
+            self.wish(want);
+        }
+        is_one
+    }
+
+    fn wish(&mut self, want: Want) {
+        match want {
+            Want::Submit => self.submit_next(),
+            Want::Cancel(place) => self.act(Action::Cancel(place)),
+            Want::Probe(mail) => self.act(Action::Probe(mail)),
+            Want::Abandon => self.act(Action::Abandon),
+            Want::Quit => {
+                self.has_quit = true;
+                self.act(Action::Quit);
+            }
+            Want::Wait(time) => self.act(Action::Wait(time)),
+        }
+    }
+
+    /// A server that says nothing more is given up in time.
+    fn wait_for_silence(&mut self) -> bool {
+        let due = self.bench.connection.poll_timeout();
+        let Some(due) = due.filter(|_| self.server.is_silent()) else {
+            return false;
+        };
+        self.act(Action::Wait(due.saturating_duration_since(self.bench.now)));
+        true
     }
 
     fn act(&mut self, action: Action) {
@@ -222,10 +310,10 @@ impl<'a> Talk<'a> {
         let id = writer.id();
         let room = writer.room();
         let submitted = self.bench.submitted.iter();
-        let Some(place) = submitted
+        let place = submitted
             .map(|(known, _)| *known)
-            .position(|known| known == id)
-        else {
+            .position(|known| known == id);
+        let Some(place) = self.places.iter().position(|known| *known == place) else {
             return false;
         };
         let mail = &self.conversation.mails[place];
@@ -246,9 +334,15 @@ impl<'a> Talk<'a> {
 }
 
 /// Whether verdicts and stored messages say the same.
-fn agree(conversation: &Conversation, bench: &Bench, stored: &[Stored]) -> Result<(), String> {
+fn agree(
+    conversation: &Conversation,
+    places: &[Option<usize>],
+    bench: &Bench,
+    stored: &[Stored],
+) -> Result<(), String> {
     let mut unmatched: Vec<&Stored> = stored.iter().collect();
-    for (place, mail) in conversation.mails.iter().enumerate() {
+    for (mail, place) in conversation.mails.iter().zip(places) {
+        let Some(place) = *place else { continue };
         let verdicts = bench.verdicts(place).unwrap_or_default();
         let names = mail
             .recipients

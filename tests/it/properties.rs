@@ -12,7 +12,8 @@ use proptest::test_runner::TestCaseError;
 use crate::bench::{Action, Bench, Form, Mail, credentials};
 use crate::model::{BehindChunks, Character, NOTHING_BEHIND, decode, loose_end};
 use crate::oracles::{
-    Conversation, LogIn, Way, canonical, converse, cut_anyhow, replay, stays_in_its_line,
+    Conversation, LogIn, Want, Way, Wish, canonical, converse, cut_anyhow, replay,
+    stays_in_its_line,
 };
 use crate::reference;
 
@@ -133,9 +134,10 @@ fn a_large_message_arrives_whole() {
             login: LogIn::No,
             pipelining: Pipelining::Groups,
             chunking,
+            wishes: Vec::new(),
             mails: vec![
-                mail_to_bob(line.repeat(30_000), form),
-                mail_to_bob(vec![b'x'; 1_000_000], form),
+                mail_to_bob(line.repeat(8_000), form),
+                mail_to_bob(vec![b'x'; 400_000], form),
                 mail_to_bob(b"small\r\n".to_vec(), form),
             ],
             server: Character {
@@ -155,6 +157,7 @@ fn a_forgotten_dot_is_found() {
         login: LogIn::No,
         pipelining: Pipelining::Groups,
         chunking: Chunking::WhereOffered,
+        wishes: Vec::new(),
         mails: vec![mail_to_bob(
             b"one\r\n.two\r\nthree\r\n".to_vec(),
             Form::Whole,
@@ -206,6 +209,7 @@ fn quiet() -> Character {
         seed: 1,
         refusals: 0,
         endings: 0,
+        breakdowns: 0,
         offers: vec!["PIPELINING"],
         protocol: Protocol::Smtp,
         behind_chunks: BehindChunks::Complains,
@@ -245,6 +249,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
         any::<u64>(),
         select(vec![0, 0, 10, 40]),
         select(vec![0, 0, 3]),
+        select(vec![0, 0, 4]),
     );
     let offers = proptest::sample::subsequence(
         vec![
@@ -261,11 +266,13 @@ fn conversation() -> impl Strategy<Value = Conversation> {
         offers,
         select(vec![0, 1, 2]),
         vec(mail(), 1..7),
+        prop_oneof![2 => Just(Vec::new()), 1 => wishes()],
         any::<u64>(),
         manner(),
     )
         .prop_map(
-            |((seed, refusals, endings), offers, protection, mails, cuts, manner)| {
+            |(server, offers, protection, mails, wishes, cuts, manner)| {
+                let (seed, refusals, endings, breakdowns) = server;
                 // The model takes 8-bit text always; TLS and AUTH come by turns.
                 let mut all = vec!["8BITMIME"];
                 all.extend(offers.iter().map(|offer| match *offer {
@@ -287,6 +294,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
                     seed,
                     refusals,
                     endings,
+                    breakdowns,
                     offers: all,
                     protocol: manner.protocol,
                     behind_chunks: match manner.pipelining {
@@ -300,6 +308,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
                     pipelining: manner.pipelining,
                     chunking: manner.chunking,
                     mails,
+                    wishes,
                     server,
                     cuts,
                 }
@@ -346,6 +355,23 @@ fn manner() -> impl Strategy<Value = Manner> {
             behind_chunks,
         },
     )
+}
+
+/// What a caller does while others talk.
+fn wishes() -> impl Strategy<Value = Vec<Wish>> {
+    let want = prop_oneof![
+        3 => Just(Want::Submit),
+        2 => (0_usize..6).prop_map(Want::Cancel),
+        1 => mail().prop_map(Want::Probe),
+        1 => Just(Want::Abandon),
+        1 => select(vec![1_u64, 29, 301]).prop_map(|time| Want::Wait(Duration::from_secs(time))),
+        1 => Just(Want::Quit),
+    ];
+    let wish = (0_usize..80, want).prop_map(|(turn, want)| Wish { turn, want });
+    vec(wish, 1..6).prop_map(|mut wishes| {
+        wishes.sort_by_key(|wish| wish.turn);
+        wishes
+    })
 }
 
 fn mail() -> impl Strategy<Value = Mail> {

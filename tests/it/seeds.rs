@@ -52,6 +52,12 @@ fn what_is_reported_is_what_the_server_did() {
         let message = fs::read(&path).expect("the message is part of the project");
         let seed = [b"12345678 ", &message[..], b"\xff\x0c", &message].concat();
         seeds.push((name(&path), seed));
+        for (name_of_wish, wish) in WISHES {
+            for (kind, server) in SERVERS {
+                let seed = [&server[..], b" \x01", &message, wish, &message].concat();
+                seeds.push((format!("{}.{name_of_wish}.{kind}", name(&path)), seed));
+            }
+        }
     }
     run("dialogue", &seeds, targets::dialogue);
 }
@@ -78,6 +84,25 @@ fn addresses_stay_in_their_place() {
         Err(_) => Ok(()),
     });
 }
+
+/// What the caller wants at which turn, between two messages; `targets::dialogue` reads them.
+const WISHES: [(&str, &[u8]); 7] = [
+    ("late", b"\xff\xf0\x06\x04"),
+    ("cancel", b"\xff\xf1\x05\x00\xff\x01"),
+    ("probe", b"\xff\xf2\x03\xff\x01"),
+    ("quit", b"\xff\xf3\x08\xff\x01"),
+    ("abandon", b"\xff\xf4\x09\xff\x0c"),
+    ("wait", b"\xff\xf5\x04\xff\x01"),
+    ("time-out", b"\xff\xf6\x07\xff\x0c"),
+];
+
+/// The octets that decide about the server: the first about its breakdowns, the last two about its ways.
+const SERVERS: [(&str, [u8; 8]); 4] = [
+    ("whole", *b"02345660"),
+    ("in-chunks", *b"<2345664"),
+    ("overlapping", *b"<2345666"),
+    ("lmtp", *b"<234567<"),
+];
 
 #[track_caller]
 fn run(target: &str, seeds: &[(String, Vec<u8>)], body: fn(&[u8]) -> Result<(), String>) {

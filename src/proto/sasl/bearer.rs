@@ -219,7 +219,10 @@ mod tests {
 
     #[test]
     fn odd_objects_are_read_as_far_as_they_can_be() {
-        let cases: [(&str, &str); 9] = [
+        let cases: [(&str, &str); 12] = [
+            ("{status:1}", ""),
+            (r#"{"status","1"}"#, ""),
+            (r#"{"scope":"a","other":1,"status":2}"#, "status 2, scope a"),
             ("", ""),
             ("{", ""),
             ("not json", ""),

@@ -76,4 +76,13 @@ mod tests {
         let mut mechanism = CramMd5::new(&credentials);
         assert!(mechanism.respond(b"").is_err());
     }
+
+    #[test]
+    fn success_without_a_challenge_is_none() {
+        let credentials = Credentials::password("tim", "tanstaaftanstaaf").unwrap();
+        let mut mechanism = CramMd5::new(&credentials);
+        assert!(mechanism.succeeded(None).is_err());
+        mechanism.respond(b"<1@x>").unwrap();
+        assert_eq!(mechanism.succeeded(None), Ok(()));
+    }
 }

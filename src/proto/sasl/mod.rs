@@ -255,3 +255,58 @@ pub(crate) struct MechanismError(pub(crate) &'static str);
 impl MechanismError {
     pub(crate) const UNEXPECTED: Self = Self("sent a challenge that the mechanism has not");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preferred_mechanism_is_one_that_the_engine_has() {
+        let names = MechanismName::by_strength();
+        assert_eq!(names.len(), 8);
+        for name in names {
+            assert!(name.is_known(), "{name}");
+            assert_eq!(name.as_str().to_lowercase().parse(), Ok(name));
+        }
+        let other: MechanismName = "x-other_1".parse().unwrap();
+        assert!(!other.is_known());
+        assert_eq!(format!("{other} {other:?}"), "X-OTHER_1 X-OTHER_1");
+    }
+
+    #[test]
+    fn the_name_of_a_mechanism_has_one_to_twenty_letters() {
+        assert!("A".repeat(20).parse::<MechanismName>().is_ok());
+        for text in ["", "A B", "PLAIN\r", "ÄPFEL", &"A".repeat(21)] {
+            let error = text.parse::<MechanismName>().unwrap_err();
+            let said = format!("{text:?} is not the name of a SASL mechanism");
+            assert_eq!(error.to_string(), said);
+        }
+    }
+
+    /// On it depends whether another mechanism may be tried with the same secret.
+    #[test]
+    fn a_mechanism_knows_when_the_server_could_judge_the_secret() {
+        let password = Credentials::password("alice", "secret").unwrap();
+        let token = Credentials::token("alice", "secret").unwrap();
+        for (known, credentials, challenges) in [
+            (Known::Plain, &password, &[""][..]),
+            (Known::Login, &password, &["Username:", "Password:"]),
+            (Known::CramMd5, &password, &["<1@x>"]),
+            (Known::OAuthBearer, &token, &[""]),
+            (Known::XOAuth2, &token, &[""]),
+        ] {
+            let mut nonces = Nonces::new([7; 32]);
+            let limits = Limits::default();
+            let mut mechanism = known.begin(credentials, Binding::Unable, &mut nonces, &limits);
+            for challenge in challenges {
+                assert!(!mechanism.has_used_secret(), "{known:?} before {challenge}");
+                mechanism.respond(challenge.as_bytes()).unwrap();
+            }
+            assert!(mechanism.has_used_secret(), "{known:?}");
+        }
+        let external = Credentials::external("alice").unwrap();
+        let mut external = external::External::new(&external);
+        external.respond(b"").unwrap();
+        assert!(!external.has_used_secret(), "it has none");
+    }
+}

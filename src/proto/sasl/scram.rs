@@ -322,9 +322,11 @@ mod tests {
         let mut scram = scram(Binding::Unable);
         let first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO".to_vec();
         assert_eq!(scram.respond(b""), Ok(first));
+        assert!(!scram.has_used_secret());
         let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(scram.respond(SERVER_FIRST.as_bytes()), Ok(last.into()));
+        assert!(scram.has_used_secret());
         assert_eq!(scram.respond(SERVER_FINAL.as_bytes()), Ok(Vec::new()));
         assert_eq!(scram.succeeded(None), Ok(()));
     }
@@ -416,5 +418,16 @@ mod tests {
         assert_eq!(first("\u{2168}"), "n,,n=IX,r=N");
         // Forbidden, as unassigned in Unicode 3.2.
         assert_eq!(first("\u{1f600}"), "n,,n=\u{1f600},r=N");
+    }
+
+    #[test]
+    fn a_server_may_ask_for_as_many_iterations_as_the_limit_and_no_more() {
+        let asked = |iterations: u32, most| {
+            let first = format!("r={NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={iterations}");
+            ServerFirst::read(&first, NONCE, most).map(|first| first.iterations)
+        };
+        assert_eq!(asked(4096, 4096), Ok(4096));
+        assert_eq!(asked(5000, 5000), Ok(5000));
+        assert!(asked(5001, 5000).is_err() && asked(4095, 5000).is_err());
     }
 }

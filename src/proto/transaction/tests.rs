@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Party;
-use crate::proto::dsn::{EnvelopeId, Return};
+use crate::proto::dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
 use crate::proto::reply::{Code, Statuses};
 use crate::proto::schedule::Priority;
 
@@ -176,4 +176,124 @@ fn an_envelope_has_the_parameters_that_it_was_given() {
         ]
     );
     assert_eq!(envelope.part(&[2, 7]).recipients().len(), 1);
+}
+
+#[test]
+fn a_wish_for_a_time_of_delivery_weighs_as_much_as_what_lateness_costs() {
+    let by = |late| {
+        let by = DeliverBy::new(60, late).unwrap();
+        let envelope = of_three(Commitment::Each).with_deliver_by(by);
+        let param = envelope.params().get("BY").unwrap();
+        (param.value().unwrap().to_owned(), param.weight())
+    };
+    assert_eq!(by(Late::Return), ("60;R".to_owned(), Weight::Need));
+    assert_eq!(by(Late::Notify), ("60;N".to_owned(), Weight::Wish));
+}
+
+#[test]
+fn a_message_is_held_in_one_way_the_last_that_was_asked_for() {
+    let seconds = || Hold::for_seconds(60).unwrap();
+    let until = || Hold::until("2030-01-31T09:00:00Z").unwrap();
+    for (first, last, keyword, value) in [
+        (seconds(), until(), "HOLDUNTIL", "2030-01-31T09:00:00Z"),
+        (until(), seconds(), "HOLDFOR", "60"),
+    ] {
+        let envelope = of_three(Commitment::Each).with_hold(first).with_hold(last);
+        let params: Vec<_> = envelope.params().iter().collect();
+        let [param] = params[..] else {
+            panic!("{params:?}");
+        };
+        assert_eq!((param.keyword(), param.value()), (keyword, Some(value)));
+        assert_eq!(param.weight(), Weight::Need);
+    }
+}
+
+#[test]
+fn a_recipient_has_the_parameters_that_it_was_given() {
+    let notify: Notify = "NEVER".parse().unwrap();
+    let original = OriginalRecipient::new(&mailbox("b+c@x.org")).unwrap();
+    let recipient = Recipient::new(mailbox("b@x.org"))
+        .with_notify(notify)
+        .with_original(original);
+    let written: Vec<_> = recipient
+        .params()
+        .iter()
+        .map(|p| (p.keyword(), p.value(), p.weight()))
+        .collect();
+    assert_eq!(
+        written,
+        [
+            ("NOTIFY", Some("NEVER"), Weight::Wish),
+            ("ORCPT", Some("rfc822;b+2Bc@x.org"), Weight::Wish),
+        ]
+    );
+    let none = recipient.with_params(Params::new());
+    assert_eq!(none, Recipient::from(mailbox("b@x.org")));
+}
+
+#[test]
+fn an_envelope_knows_whether_something_in_it_is_beyond_ascii() {
+    let plain = of_three(Commitment::Each);
+    assert!(plain.is_ascii() && plain.sender_is_ascii());
+    assert!(Envelope::new(ReversePath::Null, [mailbox("b@x.org")]).is_ascii());
+    let sender = Envelope::new(mailbox("ä@x.org"), [mailbox("b@x.org")]);
+    assert!(!sender.is_ascii() && !sender.sender_is_ascii());
+    let params = Params::new().with("XA", Some("ä")).unwrap();
+    let mut with_params = plain.clone().with_params(params.clone());
+    assert!(!with_params.is_ascii() && !with_params.has_recipient_params());
+    let _ = with_params.remove_param("XA", None);
+    assert_eq!(with_params, plain);
+    let recipient = Recipient::new(mailbox("b@x.org")).with_params(params);
+    let mut for_one = Envelope::new(mailbox("a@x.org"), [recipient]);
+    assert!(!for_one.is_ascii() && for_one.sender_is_ascii() && for_one.has_recipient_params());
+    assert_eq!(for_one.remove_param("XA", Some(1)), None);
+    assert!(for_one.remove_param("xa", Some(0)).is_some());
+    assert!(for_one.is_ascii() && !for_one.has_recipient_params());
+}
+
+#[test]
+fn an_envelope_knows_of_an_address_longer_than_servers_have_to_take() {
+    let long = || mailbox(&format!("{}@x.org", "l".repeat(65)));
+    let short = || mailbox("a@x.org");
+    assert!(Envelope::new(long(), [short()]).has_long_address());
+    assert!(Envelope::new(short(), [short(), long()]).has_long_address());
+    assert!(Envelope::new(ReversePath::Null, [long()]).has_long_address());
+    assert!(!Envelope::new(ReversePath::Null, [short()]).has_long_address());
+}
+
+#[test]
+fn what_is_known_of_a_stream_is_what_was_declared() {
+    let declared = Streamed::default()
+        .with_size(7)
+        .with_encoding(Encoding::EightBit)
+        .with_utf8_headers(true)
+        .with_newlines(BareNewlines::Normalise);
+    let expected = Streamed {
+        size: Some(7),
+        encoding: Encoding::EightBit,
+        utf8_headers: true,
+        newlines: BareNewlines::Normalise,
+    };
+    let Body::Streamed(streamed) = Body::from(declared) else {
+        panic!("a stream is a streamed body");
+    };
+    assert_eq!(streamed, expected);
+    assert!(!streamed.with_utf8_headers(false).utf8_headers);
+}
+
+#[test]
+fn a_recipient_who_was_not_sent_to_may_have_another_try_only_where_the_session_is_to_blame() {
+    for (category, stage, untried) in [
+        (Category::ConnectionLost, Stage::Rcpt, true),
+        (Category::Temporary, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Rcpt, true),
+        (Category::Protocol, Stage::Rcpt, true),
+        (Category::ConnectionTimeout, Stage::Connect, false),
+        (Category::Protocol, Stage::Greeting, false),
+        (Category::Usage, Stage::Rcpt, false),
+    ] {
+        let outcome = Outcome::new(vec![not_sent(category, stage); 3]);
+        let rest = of_three(Commitment::Each).rest(&outcome);
+        assert_eq!(rest.is_some(), untried, "{category} at {stage}");
+    }
 }
