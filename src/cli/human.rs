@@ -65,8 +65,9 @@ pub(crate) fn sum_up(tally: &Tally, elapsed: Duration) {
     let total = tally.total();
     let rate = progress::rate(total, elapsed);
     let seconds = elapsed.as_secs_f64();
+    let messages = if total == 1 { "message" } else { "messages" };
     terminal::line(format_args!(
-        "{total} messages in {seconds:.1} s, {rate} a second: {}",
+        "{total} {messages} in {seconds:.1} s, {rate} a second: {}",
         words.join(", ")
     ));
 }

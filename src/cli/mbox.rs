@@ -7,10 +7,11 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 /// Reads the messages of an mbox.
 ///
-/// A line that begins with `From ` begins a message, at the start and behind an empty line; the empty
-/// line before it is the mbox's, not the message's. `>From `, with as many `>` as there are, has one
-/// too many (mboxrd). What a header says of the length is not looked at: it is often wrong, and
-/// never needed.
+/// A line that begins with `From ` begins a message at the start, and behind an empty line if it ends in
+/// a date as RFC 4155 has it: not all who write an mbox quote what only looks like one. The empty line
+/// before it is the mbox's, not the message's. `>From `, with as many `>` as there are, has one too
+/// many (mboxrd). What a header says of the length is not looked at: it is often wrong, and never
+/// needed.
 pub(crate) struct Mbox<R> {
     reader: R,
     /// Messages begun so far.
@@ -77,7 +78,7 @@ impl<R: AsyncBufRead + Unpin> Mbox<R> {
             }
             // The first line may be a postmark, too: of a message without a single line.
             let may_end = !held.is_empty() || size == 0;
-            if may_end && is_postmark(&line) {
+            if may_end && is_postmark(&line) && is_dated(&line) {
                 break;
             }
             let text = match is_quoted(&line) {
@@ -112,6 +113,26 @@ impl<R: AsyncBufRead + Unpin> Mbox<R> {
 /// Whether a text is an mbox.
 pub(crate) fn is_postmark(line: &[u8]) -> bool {
     line.starts_with(b"From ")
+}
+
+/// Whether there is a time of day in it, and behind that a year. Programs differ in what else they
+/// write: names of zones, seconds, a dash for the sender.
+fn is_dated(line: &[u8]) -> bool {
+    let mut words = line.split(|octet| octet.is_ascii_whitespace());
+    words.any(is_time) && words.any(|word| matches!(word, [_, _, _, _]) && is_number(word))
+}
+
+/// `hh:mm` or `hh:mm:ss`.
+fn is_time(word: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = word.split(|octet| *octet == b':').collect();
+    matches!(parts.len(), 2 | 3)
+        && parts
+            .iter()
+            .all(|part| matches!(part.len(), 1 | 2) && is_number(part))
+}
+
+fn is_number(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit)
 }
 
 fn is_quoted(line: &[u8]) -> bool {
@@ -151,24 +172,38 @@ mod tests {
             ("From a\nA: b\n\nx\n", &["A: b\n\nx\n"]),
             ("From a\nA: b\n\nx", &["A: b\n\nx"]),
             (
-                "From a\nA: b\n\nx\n\n\nFrom c\nD: e\n\n\n",
+                "From a\nA: b\n\nx\n\n\nFrom c Thu Jan  1 00:00:00 1970\nD: e\n\n\n",
                 &["A: b\n\nx\n\n", "D: e\n\n"],
             ),
             (
-                "From a\r\nA: b\r\n\r\nx\r\n\r\nFrom c\r\nD: e\r\n\r\n",
+                "From a\r\nA: b\r\n\r\nx\r\n\r\nFrom c Thu Jan  1 00:00:00 1970\r\nD: e\r\n\r\n",
                 &["A: b\r\n\r\nx\r\n", "D: e\r\n"],
             ),
             (
                 "From a\nA: b\n\n>From x\n>>From y\n> From z\n>Fromage\n\n",
                 &["A: b\n\nFrom x\n>From y\n> From z\n>Fromage\n"],
             ),
+            // Behind an empty line, too, where it has no date.
+            (
+                "From a\nA: b\n\nx\n\nFrom 10:30 on we met.\n\nFrom then on: 1970.\n\n",
+                &["A: b\n\nx\n\nFrom 10:30 on we met.\n\nFrom then on: 1970.\n"],
+            ),
+            // As several programs write it.
+            (
+                "From - Mon Sep 17 00:00:00 2001\nA: 1\n\nFrom a@x.org Fri Jul  8 12:08 MET DST 2011\nA: 2\n\n\
+                 From 0123abcd Mon Sep 17 00:00:00 2001\nA: 3\n\nFrom \"a b\"@x.org Sat, 1 Jan 2000 1:02:03 2000 +0100\nA: 4\n",
+                &["A: 1\n", "A: 2\n", "A: 3\n", "A: 4\n"],
+            ),
             // Within a paragraph it is the message's own, whoever forgot to quote it.
             ("From a\nA: b\n\nx\nFrom y\n\n", &["A: b\n\nx\nFrom y\n"]),
             (
-                "From a\nContent-Length: 100\n\nx\n\nFrom c\nD: e\n\n",
+                "From a\nContent-Length: 100\n\nx\n\nFrom c Thu Jan  1 00:00:00 1970\nD: e\n\n",
                 &["Content-Length: 100\n\nx\n", "D: e\n"],
             ),
-            ("From a\nFrom c\nD: e\n\n", &["", "D: e\n"]),
+            (
+                "From a\nFrom c Thu Jan  1 00:00:00 1970\nD: e\n\n",
+                &["", "D: e\n"],
+            ),
         ] {
             let expected: Vec<_> = expected
                 .iter()
@@ -180,7 +215,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_is_too_large_is_passed_over() {
-        let text = format!("From a\nA: b\n\n{}\n\nFrom c\nD: e\n\n", "x".repeat(100));
+        let text = format!(
+            "From a\nA: b\n\n{}\n\nFrom c Thu Jan  1 00:00:00 1970\nD: e\n\n",
+            "x".repeat(100)
+        );
         let expected = [None, Some("D: e\n".to_owned())];
         assert_eq!(messages(&text, 50).await, expected);
     }

@@ -27,7 +27,7 @@ impl Progress {
         self.total = None;
     }
 
-    /// One more has its report, which has taken the place of the line.
+    /// One more has its report.
     pub(super) fn step(&mut self) {
         self.done += 1;
         let now = Instant::now();

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,8 @@ pub(super) struct Run<'c, 'a> {
     large: Option<Task<(Letter, Sent)>>,
     /// Where messages go in to be sent; `None` once there are no more.
     gate: Option<mpsc::Sender<(Letter, Envelope, Content)>>,
+    /// How many messages there will be at least, as far as others need to know.
+    expected: Arc<AtomicUsize>,
     /// Octets of the messages on their way.
     octets: u64,
     /// Connections, and what was reported of their traffic.
@@ -115,6 +119,7 @@ impl<'c, 'a> Run<'c, 'a> {
             read: None,
             large: None,
             gate: None,
+            expected: Arc::default(),
             octets: 0,
             reported: VecDeque::with_capacity(connections),
             course: Course::On,
@@ -128,7 +133,10 @@ impl<'c, 'a> Run<'c, 'a> {
     pub(super) async fn deliver(mut self) -> Result<(), Failure> {
         let (gate, letters) = mpsc::channel(1);
         self.gate = Some(gate);
-        let mut sending = self.pool.send_all(Letters(letters));
+        let mut sending = self.pool.send_all(Letters {
+            letters,
+            expected: Arc::clone(&self.expected),
+        });
         let mut whole = Whole::Coming;
         while whole == Whole::Coming || self.large.is_some() {
             self.go_on();
@@ -190,6 +198,12 @@ impl<'c, 'a> Run<'c, 'a> {
         }
         if self.reading.is_none() && self.read.is_none() {
             self.read_on();
+            // Before there was a connection, one alone is tried: a password may be wrong.
+            let expected = match self.reported.is_empty() {
+                true => 0,
+                false => self.inputs.len(),
+            };
+            self.expected.store(expected, Ordering::Relaxed);
         }
         if self.reading.is_none() && self.read.is_none() {
             self.gate = None;
@@ -390,13 +404,21 @@ enum Whole {
 }
 
 /// The messages that come through the gate.
-struct Letters(mpsc::Receiver<(Letter, Envelope, Content)>);
+struct Letters {
+    letters: mpsc::Receiver<(Letter, Envelope, Content)>,
+    expected: Arc<AtomicUsize>,
+}
 
 impl Stream for Letters {
     type Item = (Letter, Envelope, Content);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
+        self.letters.poll_recv(cx)
+    }
+
+    /// As many connections are opened at once as they need.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.expected.load(Ordering::Relaxed), None)
     }
 }
 

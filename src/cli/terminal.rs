@@ -7,8 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 /// Prints a line to standard output.
 pub(crate) fn line(text: impl fmt::Display) {
     static SAID: Once = Once::new();
-    clear_status();
-    match writeln!(io::stdout().lock(), "{text}") {
+    match above_status(|| writeln!(io::stdout().lock(), "{text}")) {
         Ok(()) => {}
         // Whoever closed the pipe does not want to know.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -20,20 +19,19 @@ pub(crate) fn line(text: impl fmt::Display) {
 
 /// Prints a line to standard error.
 pub(crate) fn error_line(text: impl fmt::Display) {
-    clear_status();
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = above_status(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Shows how far it is, at the foot of the terminal, until something else is printed. Where standard
-/// error is no terminal, nothing.
+/// Shows how far it is, at the foot of the terminal, below what else is printed. Where standard error
+/// is no terminal, nothing.
 pub(crate) fn status(text: impl fmt::Display) {
     if !has_status() {
         return;
     }
     let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = write!(io::stderr().lock(), "{CLEAR}{text}");
-    let _ = io::stderr().flush();
-    *shown = Status::Shown;
+    let text = text.to_string();
+    to_terminal(format_args!("{CLEAR}{text}"));
+    *shown = Some(text);
 }
 
 /// Whether there is somebody to show it to.
@@ -45,19 +43,31 @@ pub(crate) fn has_status() -> bool {
 /// Takes away what [`status`] has shown.
 pub(crate) fn clear_status() {
     let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Status::Shown = std::mem::replace(&mut *shown, Status::None) {
-        let _ = write!(io::stderr().lock(), "{CLEAR}");
-        let _ = io::stderr().flush();
+    if shown.take().is_some() {
+        to_terminal(CLEAR);
     }
 }
 
-/// Whether the last line of the terminal is a status.
-enum Status {
-    None,
-    Shown,
+/// Writes a line, which takes the place of the status; that moves down.
+fn above_status<T>(write: impl FnOnce() -> T) -> T {
+    let shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if shown.is_some() {
+        to_terminal(CLEAR);
+    }
+    let written = write();
+    if let Some(text) = &*shown {
+        to_terminal(text);
+    }
+    written
 }
 
-static STATUS: Mutex<Status> = Mutex::new(Status::None);
+fn to_terminal(text: impl fmt::Display) {
+    let _ = write!(io::stderr().lock(), "{text}");
+    let _ = io::stderr().flush();
+}
+
+/// The status at the foot of the terminal, if there is one.
+static STATUS: Mutex<Option<String>> = Mutex::new(None);
 /// To the beginning of the line, and nothing behind.
 const CLEAR: &str = "\r\x1b[K";
 

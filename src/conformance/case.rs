@@ -111,6 +111,8 @@ pub(crate) struct Exchange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) octets: Vec<u8>,
+    /// What the transcript's client said, where that is a log-in.
+    pub(crate) to: String,
     pub(crate) then: Then,
     /// The first answer that is out of the ordinary: the situation of the transcript.
     pub(crate) mark: bool,

@@ -10,7 +10,7 @@
 //! minutes, what a command line cannot ask for, what only the engine's own events show.
 //!
 //! Reading order: `case` (what a transcript wants, and its answers), `transcript` (reads them), `ear`
-//! (octets to commands), `server` and `watch` with `forms` (one connection), `client` (the program),
+//! (octets to commands), `server` and `watch` with `forms` and `scram` (one connection), `client` (the program),
 //! `judge` (one run), `table` (by rule), `page` (HTML).
 
 mod case;
@@ -21,6 +21,7 @@ mod forms;
 mod judge;
 mod page;
 mod rules;
+mod scram;
 mod server;
 mod table;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::Certificates;
 use super::case::{Answer, Case, Encryption, Exchange, Handshake, Key, Then, reply_length};
 use super::ear::{Ear, Heard, Mode};
-use super::watch::{Breach, Taken, Watch, Why};
+use super::scram::{self, Scram};
+use super::watch::{Breach, Taken, Watch, Why, blame};
 use crate::proto::Protocol;
 use crate::sandbox::script::{Player, Turn};
 
@@ -53,6 +54,7 @@ pub(crate) async fn serve(
         answers: case.script.answers.clone(),
         exchanges: case.script.exchanges.clone(),
         exchange: VecDeque::new(),
+        scram: None,
         last_ehlo: Vec::new(),
         chunk_is_last: false,
         injected: false,
@@ -89,6 +91,7 @@ struct Server<'a> {
     exchanges: VecDeque<Exchange>,
     /// The answers of the exchange under way.
     exchange: VecDeque<Answer>,
+    scram: Option<Scram>,
     last_ehlo: Vec<u8>,
     chunk_is_last: bool,
     /// Octets in clear stood behind the reply to STARTTLS.
@@ -230,36 +233,70 @@ impl Server<'_> {
     async fn auth(&mut self, text: &str) -> Result<(), End> {
         let mut words = text.trim_end().split(' ').skip(1);
         let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
-        let initial = words.next().is_some();
+        let initial = words.next();
         self.talk.said.mechanisms.push(mechanism.clone());
         let place = self
             .exchanges
             .iter()
             .position(|exchange| exchange.mechanism.eq_ignore_ascii_case(&mechanism));
         let known = place.and_then(|place| self.exchanges.remove(place));
+        let wants = &self.case.wants;
+        let user = wants.user.as_deref().unwrap_or_default();
+        let password = wants.password.as_deref().unwrap_or_default();
+        let scram = known.as_ref();
+        self.scram = scram.and_then(|exchange| Scram::new(exchange, user, password));
         self.exchange = match known {
-            Some(exchange) => exchange.answers_from(initial),
+            Some(exchange) => exchange.answers_from(initial.is_some()),
             // What the transcript's client never tried.
-            None if self.case.script.exchanges.is_empty() => usual_exchange(&mechanism, initial),
+            None if self.case.script.exchanges.is_empty() => {
+                usual_exchange(&mechanism, initial.is_some())
+            }
             None => VecDeque::from([Answer::line("504 5.5.4 not this one")]),
         };
+        if let Some(initial) = initial {
+            self.hear_scram(initial);
+        }
         self.go_on(Key::Auth).await
     }
 
     async fn response(&mut self, line: &[u8]) -> Result<(), End> {
         self.show('C', line);
-        if self.watch.response(line, &mut self.talk) {
+        let gives_up = self.watch.response(line, &mut self.talk);
+        let expects_it = self.exchange.front().is_some_and(|answer| answer.to == "*");
+        if expects_it && !gives_up {
+            let about = self.case.rules.first().map_or("R-4954-6", String::as_str);
+            let what = "it goes on where it had to give the exchange up";
+            blame(&mut self.talk, about, what);
+        }
+        if gives_up {
             let next = self.exchange.pop_front();
             let answer = next.filter(|answer| !answer.octets.starts_with(b"334"));
             let answer = answer.unwrap_or_else(|| Answer::line("501 5.7.0 given up"));
             return self.give(answer, Key::Response).await;
         }
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        self.hear_scram(&text);
         self.go_on(Key::Response).await
+    }
+
+    /// A message of SCRAM; behind a wrong proof the server's answers are no more those of the transcript.
+    fn hear_scram(&mut self, message: &str) {
+        match self.scram.as_mut().map(|scram| scram.hear(message)) {
+            None | Some(Ok(scram::Heard::Fine)) => {}
+            Some(Ok(scram::Heard::WrongProof)) => {
+                self.note("the proof is not one of this password, salt and nonce");
+                self.exchange.clear();
+            }
+            Some(Err((rule, what))) => blame(&mut self.talk, rule, what),
+        }
     }
 
     async fn go_on(&mut self, key: Key) -> Result<(), End> {
         let answer = self.exchange.pop_front();
-        let answer = answer.unwrap_or_else(|| Answer::line("535 5.7.8 no"));
+        let mut answer = answer.unwrap_or_else(|| Answer::line("535 5.7.8 no"));
+        if let Some(scram) = &mut self.scram {
+            scram.answer(&mut answer);
+        }
         if answer.octets.starts_with(b"334") {
             self.ear.mode = Mode::Response;
         }

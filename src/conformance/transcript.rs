@@ -90,13 +90,32 @@ struct Reader {
     submits: usize,
     ear: Ear,
     /// Commands that are not answered.
-    pending: VecDeque<(Key, Option<(String, bool)>)>,
+    pending: VecDeque<Pending>,
     turns: Vec<Turn>,
     handshake: Handshake,
     accepted: usize,
     verdicts: Option<String>,
     is_ready: bool,
     closed: Option<String>,
+}
+
+/// A command that is not answered.
+struct Pending {
+    key: Key,
+    /// Of AUTH: the mechanism, and whether there was an initial response.
+    auth: Option<(String, bool)>,
+    /// The line, where it belongs to a log-in.
+    said: String,
+}
+
+impl Pending {
+    fn of(key: Key) -> Self {
+        Self {
+            key,
+            auth: None,
+            said: String::new(),
+        }
+    }
 }
 
 impl Reader {
@@ -109,7 +128,7 @@ impl Reader {
             wants: None,
             submits: 0,
             ear: Ear::new(),
-            pending: VecDeque::from([(Key::Greeting, None)]),
+            pending: VecDeque::from([Pending::of(Key::Greeting)]),
             turns: Vec::new(),
             handshake: Handshake::Good,
             accepted: 0,
@@ -149,6 +168,7 @@ impl Reader {
             "event" => self.event(rest),
             "quit" => {}
             "tls" if rest.is_empty() => {}
+            "tls" => return Err("the TLS session is the engine's own".into()),
             "eof" => self.close(),
             "failed" => match rest {
                 "lost" => self.close(),
@@ -241,12 +261,15 @@ impl Reader {
     fn heard(&mut self, heard: Heard) -> Result<(), String> {
         let line = match heard {
             Heard::Line(line) => line,
-            Heard::Response(_) => {
-                self.pending.push_back((Key::Response, None));
+            Heard::Response(line) => {
+                self.pending.push_back(Pending {
+                    said: String::from_utf8_lossy(&line).trim_end().to_owned(),
+                    ..Pending::of(Key::Response)
+                });
                 return Ok(());
             }
             Heard::Content(_) => {
-                self.pending.push_back((Key::Content, None));
+                self.pending.push_back(Pending::of(Key::Content));
                 return Ok(());
             }
             // Its answer is due since its command.
@@ -261,16 +284,20 @@ impl Reader {
         });
         if auth
             .as_ref()
-            .is_some_and(|(name, _)| name.starts_with("SCRAM"))
+            .is_some_and(|(name, _)| name.ends_with("-PLUS"))
         {
-            return Err("the exchange is made of random numbers".into());
+            return Err("the exchange is bound to the engine's own TLS session".into());
         }
         if key == Key::Chunk
             && let Some(length) = text.split(' ').nth(1).and_then(|size| size.parse().ok())
         {
             self.ear.mode = Mode::Chunk(length);
         }
-        self.pending.push_back((key, auth));
+        let said = match key {
+            Key::Auth => text,
+            _ => String::new(),
+        };
+        self.pending.push_back(Pending { key, auth, said });
         Ok(())
     }
 
@@ -285,7 +312,7 @@ impl Reader {
             let (reply, tail) = rest.split_at(length);
             rest = tail;
             match self.pending.pop_front() {
-                Some((key, auth)) => self.answered(key, auth, reply),
+                Some(pending) => self.answered(pending, reply),
                 None => {
                     if let Some(turn) = self.turns.last_mut() {
                         turn.answer.octets.extend_from_slice(reply);
@@ -295,16 +322,17 @@ impl Reader {
         }
     }
 
-    fn answered(&mut self, key: Key, auth: Option<(String, bool)>, reply: &[u8]) {
+    fn answered(&mut self, pending: Pending, reply: &[u8]) {
         // A reply in pieces goes on where it began.
         if let Some(last) = self.turns.last_mut()
             && reply_length(&last.answer.octets).is_none()
             && last.answer.then == Then::Go
         {
             last.answer.octets.extend_from_slice(reply);
-            self.pending.push_front((key, auth));
+            self.pending.push_front(pending);
             return;
         }
+        let Pending { key, auth, said } = pending;
         let code = reply.get(..3).unwrap_or_default();
         let mut then = Then::Go;
         match (&key, code) {
@@ -336,7 +364,7 @@ impl Reader {
             .is_some_and(|wants| wants.protocol == Protocol::Lmtp);
         if of_lmtp && key == Key::Content {
             for _ in 1..self.accepted {
-                self.pending.push_front((Key::Other, None));
+                self.pending.push_front(Pending::of(Key::Other));
             }
             self.accepted = 0;
         }
@@ -352,6 +380,7 @@ impl Reader {
             auth,
             answer: Answer {
                 octets: reply.to_vec(),
+                to: said,
                 then,
                 mark: false,
             },
@@ -361,15 +390,19 @@ impl Reader {
     fn close(&mut self) {
         match self.pending.pop_front() {
             // Behind some of the replies to a message of LMTP.
-            Some((Key::Other, _)) | None => {
+            Some(Pending {
+                key: Key::Other, ..
+            })
+            | None => {
                 if let Some(last) = self.turns.last_mut() {
                     last.answer.then = Then::Close;
                 }
             }
-            Some((key, auth)) => self.turns.push(Turn {
+            Some(Pending { key, auth, said }) => self.turns.push(Turn {
                 key,
                 auth,
                 answer: Answer {
+                    to: said,
                     then: Then::Close,
                     ..Answer::default()
                 },

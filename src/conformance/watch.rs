@@ -288,11 +288,11 @@ impl<'a> Watch<'a> {
             blame(talk, "R-5321-15", "a bare CR or LF is in the content");
         }
         if body.iter().any(|octet| *octet >= 0x80) && !declares(&open, "BODY") {
-            blame(
-                talk,
-                "R-6152-1",
-                "octets beyond ASCII, and no BODY=8BITMIME",
-            );
+            let rule = match declares(&open, "SMTPUTF8") {
+                true => "R-6531-4",
+                false => "R-6152-1",
+            };
+            blame(talk, rule, "octets beyond ASCII, and no BODY=8BITMIME");
         }
         if open.accepted.is_empty() && !body.is_empty() {
             let what = "a whole message behind 354, though no recipient was taken";
@@ -507,11 +507,13 @@ impl<'a> Watch<'a> {
         if matches!(self.greeting.first(), Some(b'4' | b'5')) {
             self.complain(talk, "R-5321-2", "the greeting was a refusal:");
         }
-        match self.hello {
+        match &self.hello {
             Hello::Yes => {}
             Hello::No if self.channel == Channel::Tls => {
                 self.complain(talk, "R-3207-4", "EHLO does not come first:");
             }
+            // Neither accepted nor refused: it is how the code is read that is wrong then.
+            Hello::Refused(code) if code.first() == Some(&b'3') => {}
             Hello::No | Hello::Refused(_) => {
                 self.complain(talk, "R-5321-3", "EHLO does not come first:");
             }
@@ -657,7 +659,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn blame(talk: &mut Conversation, rule: &str, what: &str) {
+/// Notes a breach, and shows it in its place.
+pub(crate) fn blame(talk: &mut Conversation, rule: &str, what: &str) {
     talk.lines.push(format!("!! {rule}: {what}"));
     talk.breaches.push(Breach {
         rule: rule.to_owned(),

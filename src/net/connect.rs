@@ -121,12 +121,12 @@ impl<'a> Dial<'a> {
     ///
     /// # Errors
     /// No address, or none that answers: the message names every attempt and what came of it.
-    pub(super) async fn connect(&self) -> Result<TcpStream, Error> {
+    pub(super) async fn connect(&self) -> Result<(TcpStream, SocketAddr), Error> {
         let addresses = self.reachable(self.addresses().await?)?;
         let source = self.source;
         let mut race = Race::new(addresses, move |address| open(address, source));
         match timeout_at(self.deadline, race.run()).await {
-            Ok(Some(stream)) => Ok(stream),
+            Ok(Some(connected)) => Ok(connected),
             Ok(None) => Err(self.failure(&race.failures, &[])),
             Err(_) => {
                 let unanswered: Vec<SocketAddr> = race.unanswered().collect();
@@ -284,7 +284,9 @@ where
                 self.waiting.pop_front();
                 self.running
                     .push((address, Box::pin((self.connect)(address))));
-                delay.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
+                if !self.waiting.is_empty() {
+                    delay.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
+                }
             }
         })
         .await;
@@ -318,7 +320,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<(TcpStream, SocketAddr)> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -329,7 +331,7 @@ async fn open(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
             .bind(SocketAddr::new(source, 0))
             .map_err(|error| unbound(source, &error))?;
     }
-    socket.connect(address).await
+    Ok((socket.connect(address).await?, address))
 }
 
 fn describe(error: &io::Error) -> String {

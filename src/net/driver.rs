@@ -242,6 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(Ok(session)) => {
                 self.reached(Milestone::Secured(&session));
                 state.connection.tls_established(session, now);
+                // The handshake's last octets.
+                self.writing = Writing::Unflushed;
             }
             Poll::Ready(Err(error)) => state.connection.failed(error, now),
         }
@@ -417,17 +419,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Nothing is waited for. A connection that has sent a message twice within a short time may well
     /// go on so: it stays awake until its timer has run down for nothing. Any other falls asleep.
     fn rest(&mut self, state: &mut State, now: Instant, cx: &mut Context<'_>) {
-        if !state.is_idle() || state.mood == Mood::Drowsy {
+        if !state.is_idle() {
+            return;
+        }
+        let ran_down = self.timer.has_run_down(now);
+        if ran_down {
+            self.timer = Timer::default();
+        }
+        if state.mood == Mood::Drowsy {
             return;
         }
         let before = self.rested_at.replace(now);
         let again = before.is_some_and(|before| now < before + SHORT) && state.answered() > 1;
-        if !again
-            || self.timer.has_run_down(now)
-            || self.timer.poll(now + SHORT, now, cx).is_ready()
-        {
-            self.timer = Timer::default();
+        if ran_down || !again {
+            self.timer.release_later(now);
             state.mood = Mood::Drowsy;
+        } else {
+            // It is not due yet, and wakes this task when it is.
+            let _ = self.timer.poll(now + SHORT, now, cx);
         }
     }
 
@@ -492,6 +501,15 @@ struct Timer {
 }
 
 impl Timer {
+    /// Nobody needs it: it goes when it has run down, since to make another for the next message
+    /// costs more than it takes. One that has long to run goes at once.
+    fn release_later(&mut self, now: Instant) {
+        let sleep = self.sleep.as_ref();
+        if sleep.is_some_and(|sleep| sleep.deadline().into_std() > now + FIRST) {
+            *self = Self::default();
+        }
+    }
+
     /// Whether the time to which it was set last has come.
     fn has_run_down(&self, now: Instant) -> bool {
         let sleep = self.sleep.as_ref();
@@ -504,9 +522,12 @@ impl Timer {
             return Poll::Ready(());
         }
         let deadline = tokio::time::Instant::from_std(deadline);
+        // The first deadline is seldom the shortest of a session; to move the timer costs more than
+        // to be woken once for nothing.
+        let first = deadline.min(tokio::time::Instant::from_std(now + FIRST));
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(first)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
             self.waker = None;
@@ -544,6 +565,9 @@ fn entropy() -> Result<[u8; 32], Error> {
     })?;
     Ok(entropy)
 }
+
+/// The longest time to which a timer is set first.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// How long a connection stays awake of which more messages are expected.
 const SHORT: Duration = Duration::from_secs(1);

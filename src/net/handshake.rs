@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use super::certificate::{end_point, facts};
 use super::config::ClientConfig;
 use super::failed::{Failed, Start, closed_at_first_read, is_end, within};
+use super::recorder::Recorder;
 use super::resolve::shown;
 use super::tls::Prepared;
 use super::verify::witnessed;
@@ -76,7 +77,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let connect = Pin::new(&mut self.connect);
         let (polled, refused) = witnessed(|| connect.poll(cx));
         match ready!(polled) {
-            Ok(stream) => {
+            Ok(mut stream) => {
+                stream.get_mut().0.let_go();
                 let session = session(&stream, &self.starter.prepared);
                 let first = match stream.get_ref().1.protocol_version() {
                     Some(ProtocolVersion::TLSv1_3) => FirstRead::MayRefuse,
@@ -84,7 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
                 };
                 Poll::Ready(Ok((Secured { stream, first }, session)))
             }
-            Err((error, recorder)) => {
+            Err((error, mut recorder)) => {
+                recorder.send_alert(cx);
                 let sha256 = self.starter.prepared.sha256;
                 let failed = Failed {
                     start: self.starter.start,
@@ -188,77 +191,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<S> {
     }
 }
 
-/// Remembers the first octets that the peer sent: rustls does not tell what it could not read.
-pub(super) struct Recorder<S> {
-    stream: S,
-    first: [u8; FIRST],
-    length: usize,
-}
-
-impl<S> Recorder<S> {
-    fn new(stream: S) -> Self {
-        Self {
-            stream,
-            first: [0; FIRST],
-            length: 0,
-        }
-    }
-
-    fn first(&self) -> &[u8] {
-        &self.first[..self.length]
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Recorder<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let this = &mut *self;
-        for (to, from) in this.first[this.length..]
-            .iter_mut()
-            .zip(&buf.filled()[before..])
-        {
-            *to = *from;
-            this.length += 1;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     let bare = host
         .strip_prefix('[')
@@ -293,7 +225,7 @@ fn session<S>(stream: &TlsStream<Recorder<S>>, prepared: &Prepared) -> TlsSessio
         .unwrap_or_default();
     let mut session = TlsSession::new(name, cipher, prepared.verification);
     if let Some([end_entity, ..]) = connection.peer_certificates() {
-        session = session.with_certificate(facts(end_entity, prepared.sha256));
+        session = session.with_certificate(prepared.facts(end_entity));
     }
     // RFC 9266 §4: with TLS 1.2 the exporter is unique only with an extended master secret.
     let binding = match version {
@@ -311,6 +243,3 @@ fn session<S>(stream: &TlsStream<Recorder<S>>, prepared: &Prepared) -> TlsSessio
         None => session,
     }
 }
-
-/// Octets that are remembered of what the peer sent first.
-const FIRST: usize = 8;

@@ -31,6 +31,8 @@ mod milestone;
 mod policy;
 pub(crate) mod pool;
 pub(crate) mod proxy;
+#[cfg(feature = "tls")]
+mod recorder;
 pub(crate) mod resolve;
 mod rounds;
 mod route;

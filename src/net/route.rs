@@ -95,10 +95,10 @@ pub(super) async fn reach(config: &ClientConfig) -> Result<Reached, Error> {
 }
 
 async fn direct(config: &ClientConfig, deadline: Instant) -> Result<Reached, Error> {
-    let stream = Dial::to_server(config, deadline).connect().await?;
+    let (stream, peer) = Dial::to_server(config, deadline).connect().await?;
     let endpoints = Endpoints {
         local: stream.local_addr().ok(),
-        peer: stream.peer_addr().ok(),
+        peer: Some(peer),
     };
     Ok(Reached::Tcp(stream, endpoints))
 }

@@ -1,6 +1,7 @@
 //! What the handles and the driver of one connection have in common.
 
 pub(super) mod asleep;
+mod owner;
 mod room;
 mod woken;
 
@@ -21,6 +22,7 @@ use crate::proto::notice::Notice;
 use crate::proto::session::{Session, TransportError, TransportErrorKind};
 use crate::proto::transaction::{Body, Envelope, Outcome, SubmitProblem, TransactionId, Verdict};
 use asleep::{Awake, Resident};
+pub(super) use owner::Owner;
 use room::PERMITS;
 use woken::Woken;
 
@@ -637,21 +639,6 @@ impl State {
             }
             None => None,
         }
-    }
-}
-
-/// What all handles of a connection hold; when the last one goes, so does the connection.
-pub(super) struct Owner {
-    pub(super) shared: Arc<Shared>,
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.change(|state| match state.life {
-            Life::Opening(_) => state.departure = Departure::AtOnce,
-            Life::Ready(_) => state.leave(now()),
-            Life::Closed(_) => {}
-        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whom to trust, and the rustls configuration that comes of it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_rustls::rustls;
 
@@ -11,9 +11,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, RootCertStore};
 
-use super::verify;
+use super::{certificate, verify};
 use crate::error::{Category, Error, Party, Stage};
-use crate::proto::session::Verification;
+use crate::proto::session::{Certificate, Verification};
 
 /// Whom to trust.
 ///
@@ -166,6 +166,7 @@ impl TlsOptions {
             config: Arc::new(config),
             sha256,
             verification,
+            known: Arc::default(),
         };
         Ok(self.prepared.get_or_init(|| prepared).clone())
     }
@@ -244,6 +245,23 @@ pub(super) struct Prepared {
     pub(super) config: Arc<rustls::ClientConfig>,
     pub(super) sha256: &'static dyn Hash,
     pub(super) verification: Verification,
+    /// The last server's certificate, and what it says: the next server's is mostly the same.
+    known: Arc<Mutex<Option<(CertificateDer<'static>, Arc<Certificate>)>>>,
+}
+
+impl Prepared {
+    /// What a server's certificate says.
+    pub(super) fn facts(&self, der: &CertificateDer<'_>) -> Arc<Certificate> {
+        let mut last = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, facts)) if known == der => Arc::clone(facts),
+            Some(_) | None => {
+                let facts = Arc::new(certificate::facts(der, self.sha256));
+                *last = Some((der.clone().into_owned(), Arc::clone(&facts)));
+                facts
+            }
+        }
+    }
 }
 
 #[cfg(feature = "ring")]

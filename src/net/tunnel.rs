@@ -56,7 +56,7 @@ async fn first_way(
         let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(1);
         let until = now + share;
         left -= 1;
-        let stream = Dial::to_proxy(config, proxy, until).connect().await?;
+        let (stream, _) = Dial::to_proxy(config, proxy, until).connect().await?;
         let asked = timeout_at(until, ask(proxy, stream, &target)).await;
         match asked.unwrap_or_else(|_| Err(NoWay::silence(config))) {
             Ok(stream) => return Ok((stream, target.address())),

@@ -321,6 +321,7 @@ impl Connection {
             if let (Some(Expect::Rcpt(id, _)), Phase::Ready) = (head, &self.phase)
                 && self.pipeline.recipients_accepted(id, &mut self.link, now) > 0
             {
+                self.follow(Flow::Continue, now);
                 self.advance(now);
                 continue;
             }

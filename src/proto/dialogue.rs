@@ -39,37 +39,35 @@ pub(crate) struct Dialogue {
     observer: Option<Box<dyn Observer + Send>>,
     recent: Recent,
     secrets: Vec<Box<[u8]>>,
-    /// Empty, with room for what [`Self::put_by`] keeps.
-    kept: Vec<u8>,
 }
 
 /// What is kept of a dialogue while nothing is said.
-#[derive(Default)]
 pub(crate) struct Kept {
-    observer: Option<Box<dyn Observer + Send>>,
-    secrets: Vec<Box<[u8]>>,
-    recent: Vec<u8>,
+    /// Observer and secrets, where there are any.
+    audience: Option<Box<Audience>>,
+    recent: Box<[u8]>,
 }
+
+/// Who listens, and what they must not hear.
+type Audience = (Option<Box<dyn Observer + Send>>, Vec<Box<[u8]>>);
 
 impl Dialogue {
     /// Leaves what is to be kept while nothing is said: of the dialogue only the end, without what
     /// others remember.
     pub(crate) fn put_by(&mut self, known: [&[u8]; 2]) -> Kept {
-        let mut recent = std::mem::take(&mut self.kept);
-        self.recent.shorten(known, &mut recent);
+        let nobody = self.observer.is_none() && self.secrets.is_empty();
+        let audience =
+            (!nobody).then(|| Box::new((self.observer.take(), std::mem::take(&mut self.secrets))));
         Kept {
-            observer: self.observer.take(),
-            secrets: std::mem::take(&mut self.secrets),
-            recent,
+            audience,
+            recent: self.recent.shortened(known),
         }
     }
 
     /// Goes on from what was kept.
     pub(crate) fn take_up(&mut self, kept: Kept, known: [&[u8]; 2]) {
-        self.observer = kept.observer;
-        self.secrets = kept.secrets;
-        self.kept = kept.recent;
-        self.recent.restore(&self.kept, known);
+        (self.observer, self.secrets) = kept.audience.map_or_else(Default::default, |all| *all);
+        self.recent.restore(&kept.recent, known);
     }
 
     pub(crate) fn observe(&mut self, observer: Box<dyn Observer + Send>) {
@@ -267,9 +265,8 @@ impl Recent {
         })
     }
 
-    /// Writes the end of the records in few octets: in the place of a text that is known stands its
-    /// number.
-    fn shorten(&self, known: [&[u8]; 2], short: &mut Vec<u8>) {
+    /// The end of the records in few octets: in the place of a text that is known stands its number.
+    fn shortened(&self, known: [&[u8]; 2]) -> Box<[u8]> {
         let number = |octets: &[u8]| known.iter().position(|text| end_of(text) == octets);
         let short_of = |(side, octets)| match number(octets) {
             Some(number) => (number as u8, [].as_slice()),
@@ -278,22 +275,20 @@ impl Recent {
         let length = |octets: &[u8]| HEAD + octets.len();
         let shortened = || records(&self.records).map(short_of);
         let mut left: usize = shortened().map(|(_, octets)| length(octets)).sum();
-        short.clear();
+        let mut short = Vec::new();
         for (side, octets) in shortened() {
-            let over = left > KEPT;
-            if over {
-                left -= length(octets);
-                continue;
+            if left <= KEPT {
+                short.reserve_exact(left);
+                let [high, low] = (octets.len() as u16).to_be_bytes();
+                short.extend_from_slice(&[side, high, low]);
+                short.extend_from_slice(octets);
             }
-            short.reserve_exact(left);
-            let [high, low] = (octets.len() as u16).to_be_bytes();
-            short.extend_from_slice(&[side, high, low]);
-            short.extend_from_slice(octets);
             left -= length(octets);
         }
+        short.into()
     }
 
-    /// The records as they were before [`Self::shorten`].
+    /// The records as they were before [`Self::shortened`].
     fn restore(&mut self, short: &[u8], known: [&[u8]; 2]) {
         self.records.clear();
         for (side, octets) in records(short) {
@@ -370,7 +365,7 @@ const HEAD: usize = 3;
 const RECENT: usize = 1024;
 
 /// Octets kept of it while nothing is said.
-const KEPT: usize = 160;
+const KEPT: usize = 96;
 
 #[cfg(test)]
 mod tests {
@@ -432,7 +427,7 @@ mod tests {
         ];
         let before = dialogue.recent(nothing);
         let kept = dialogue.put_by(known);
-        assert_eq!(kept.recent.capacity(), 3 * HEAD + 9);
+        assert_eq!(kept.recent.len(), 3 * HEAD + 9);
         let mut another = Dialogue::default();
         another.record(Side::Client, b"QUIT\r\n");
         another.take_up(kept, known);
@@ -442,7 +437,7 @@ mod tests {
             another.record(Side::Client, format!("NOOP {n}\r\n").as_bytes());
             another.record(Side::Server, b"250 Ok\r\n");
             let kept = another.put_by(known);
-            assert!(kept.recent.len() <= KEPT && kept.recent.capacity() <= KEPT);
+            assert!(kept.recent.len() <= KEPT);
             another.take_up(kept, known);
             assert!(
                 another

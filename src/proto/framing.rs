@@ -267,6 +267,35 @@ mod tests {
     }
 
     #[test]
+    fn one_line_that_says_done_is_taken_and_anything_else_is_left() {
+        let taken = |input: &[u8]| {
+            let mut framing = Framing::new(Limits::default());
+            framing.push(input);
+            let code = framing.next_done(Statuses::Read)?;
+            Some(framing.reply(code).to_string())
+        };
+        let long = [b"250 ".as_slice(), &[b'x'; 20_000], b"\r\n"].concat();
+        assert_eq!(taken(b"259 a\r\n250 b\r\n").as_deref(), Some("259 a"));
+        for left in [
+            b"250 a\r".as_slice(),
+            b"250-a\r\n250 b\r\n",
+            b"250\r\n",
+            b"2x0 a\r\n",
+            b"354 a\r\n",
+            b"450 a\r\n",
+            &long,
+        ] {
+            assert_eq!(taken(left), None, "{left:?}");
+        }
+        let mut framing = Framing::new(Limits::default());
+        framing.push(b"250-a\r\n");
+        assert_eq!(framing.next(Statuses::Read), Ok(None));
+        framing.push(b"250 b\r\n");
+        assert_eq!(framing.next_done(Statuses::Read), None, "within a reply");
+        assert_eq!(framing.next(Statuses::Read), Ok(Code::new(250)));
+    }
+
+    #[test]
     fn what_is_no_reply_is_an_error() {
         for input in [
             b"25\r\n".as_slice(),

@@ -64,7 +64,7 @@ pub(crate) struct Used {
     /// MAIL commands.
     mails: u32,
     /// Domains of recipients, in lower case; kept only where they are limited.
-    domains: BTreeSet<Box<str>>,
+    domains: Option<Box<BTreeSet<Box<str>>>>,
 }
 
 impl Used {
@@ -83,7 +83,7 @@ impl Used {
         let Some(limit) = limits.recipient_domains else {
             return true;
         };
-        let mut domains = self.domains.clone();
+        let mut domains = self.domains.as_deref().cloned().unwrap_or_default();
         let lower = |one: &Recipient| one.mailbox().domain().to_lowercase().into_boxed_str();
         domains.extend(recipients.iter().map(lower));
         u32::try_from(domains.len()).is_ok_and(|known| known <= limit.get())
@@ -95,12 +95,13 @@ impl Used {
             return true;
         };
         let domain = recipient.mailbox().domain().to_lowercase();
-        if self.domains.contains(domain.as_str()) {
+        let domains = self.domains.get_or_insert_default();
+        if domains.contains(domain.as_str()) {
             return true;
         }
-        let room = u32::try_from(self.domains.len()).is_ok_and(|known| known < limit.get());
+        let room = u32::try_from(domains.len()).is_ok_and(|known| known < limit.get());
         if room {
-            self.domains.insert(domain.into_boxed_str());
+            domains.insert(domain.into_boxed_str());
         }
         room
     }

@@ -1,20 +1,21 @@
 //! What handshake and transactions share: the octets in and out, the queue of expected replies, the
 //! clocks, the events, the dialogue.
 
+pub(crate) mod quiet;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::{COMMAND_LINE, Chunk, Command, put_rcpt, stage_verb};
 use super::config::{Config, RecipientEvents};
-use super::dialogue::{Dialogue, Kept, Side};
+use super::dialogue::{Dialogue, Side};
 use super::event::{Event, Stats};
 use super::framing::Framing;
 use super::offers::Offers;
 use super::output::Output;
 use super::reply::{Class, Code, Reply, Statuses};
 use super::sasl::Nonces;
-use super::session::Session;
 use super::transaction::{Recipient, TransactionId};
 use crate::error::{Category, Error, Party, Progress, Stage};
 
@@ -52,18 +53,6 @@ pub(crate) struct Link {
     heard_at: Option<Instant>,
     /// Stream offset by which the command that was answered last was complete.
     answered_end: u64,
-}
-
-/// What is kept of a link on which nothing is said or expected.
-pub(crate) struct Quiet {
-    pub(crate) config: Arc<Config>,
-    dialogue: Kept,
-    sent: u64,
-    received: u64,
-    flights: u64,
-    replies: u64,
-    last_command: Option<&'static str>,
-    heard_at: Option<Instant>,
 }
 
 /// Whether the text of a reply may be seen.
@@ -500,56 +489,6 @@ impl Link {
         self.turn = Turn::Server;
     }
 
-    /// Gives back memory that an idle connection does without, but for what so many short messages
-    /// need.
-    pub(crate) fn rest(&mut self, messages: usize) {
-        self.expected.shrink_to(messages * COMMANDS);
-        self.events.shrink_to(messages * COMMANDS);
-        self.output.rest(messages, messages * COMMANDS * LINE);
-        self.input.rest(messages * COMMANDS * LINE);
-    }
-
-    /// Whether nothing is to be written or told, nothing expected, and nothing left over.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.expected.is_empty()
-            && self.output.unsent() == 0
-            && self.input.is_empty()
-            && self.events.is_empty()
-    }
-
-    /// Leaves what a quiet link keeps.
-    pub(crate) fn put_by(&mut self, session: &Session) -> Quiet {
-        self.record_commands();
-        self.record_replies();
-        Quiet {
-            config: Arc::clone(&self.config),
-            dialogue: self.dialogue.put_by(session.texts()),
-            sent: self.output.sent_total(),
-            received: self.received,
-            flights: self.flights,
-            replies: self.replies,
-            last_command: self.last_command,
-            heard_at: self.heard_at,
-        }
-    }
-
-    /// Goes on from what a quiet link kept.
-    pub(crate) fn take_up(&mut self, quiet: Quiet, session: &Session) {
-        self.input.begin_again(quiet.config.limits);
-        self.output.take_up(quiet.sent);
-        self.dialogue.take_up(quiet.dialogue, session.texts());
-        self.config = quiet.config;
-        self.expected.clear();
-        self.turn = Turn::Server;
-        self.text = Text::Shown;
-        self.waiting_since = None;
-        self.received = quiet.received;
-        self.flights = quiet.flights;
-        self.replies = quiet.replies;
-        self.last_command = quiet.last_command;
-        self.heard_at = quiet.heard_at;
-    }
-
     /// What the next reply answers.
     pub(crate) fn head(&self) -> Option<Expect> {
         self.expected.front().map(|expected| expected.what)
@@ -725,12 +664,6 @@ impl Link {
 pub(crate) fn fits_auth_line(mechanism: &str, response: &str) -> bool {
     "AUTH ".len() + mechanism.len() + 1 + response.len() + 2 <= COMMAND_LINE
 }
-
-/// Commands of an ordinary transaction, and replies to it.
-const COMMANDS: usize = 4;
-
-/// Octets of an ordinary command or reply.
-const LINE: usize = 64;
 
 /// Octets of commands that may wait for their replies: enough for any group in use, and no more than
 /// what a peer's receive buffer holds.

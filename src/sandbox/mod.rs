@@ -98,6 +98,8 @@ mod voice;
 pub use answer::{Answer, AnswerError};
 pub use fault::{Act, Fault, FaultError, Quirk, Step};
 pub use listen::Sandbox;
+#[cfg(feature = "cli")]
+pub(crate) use login::scram;
 pub use login::{Mechanism, MechanismError, TlsFacts};
 pub use options::{
     Account, Auth, CertificateOptions, ClearAuth, Contents, Extension, LineEnds, Options, TlsMode,

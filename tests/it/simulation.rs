@@ -29,7 +29,7 @@ fn a_connection_lost_at_any_octet_tells_nobody_what_is_not_so() {
                 Direction::Up => whole.up.len(),
                 Direction::Down => whole.down,
             };
-            for at in 0..=octets {
+            for at in (0..=octets).step_by(scene.stride) {
                 for ending in ENDINGS {
                     let cut = Cut {
                         direction,
@@ -55,7 +55,7 @@ fn without_a_loss_everybody_has_what_was_sent() {
     for scene in scenes() {
         let whole = Whole::of(&scene);
         let accepted = whole.verdicts.iter().flatten().filter(|&&was| was).count();
-        assert!(accepted >= 2, "{}: {accepted} accepted", scene.name);
+        assert!(accepted >= 1, "{}: {accepted} accepted", scene.name);
     }
 }
 
@@ -87,6 +87,8 @@ struct Scene {
     options: Options,
     config: Config,
     mails: Vec<Mail>,
+    /// It is cut at each so many octets: long messages would take long.
+    stride: usize,
     /// The test keeps refused messages as if the server had stored them.
     stores_in_secret: bool,
 }
@@ -174,7 +176,11 @@ impl Whole {
         }
         for (place, mail) in scene.mails.iter().enumerate() {
             let verdicts = bench.verdicts(place).ok_or("a message without verdicts")?;
-            let stored = stored.iter().find(|(path, ..)| *path == sender(place));
+            let mut stored = stored.iter().filter(|(path, ..)| *path == sender(place));
+            let (stored, again) = (stored.next(), stored.next());
+            if again.is_some() {
+                return Err(format!("the server has message {place} twice"));
+            }
             if stored.is_some_and(|(.., content)| *content != mail.content) {
                 return Err(format!("message {place} was changed on its way"));
             }
@@ -214,7 +220,8 @@ struct Network<'a> {
     random: Random,
     up: VecDeque<(Instant, Vec<u8>)>,
     down: VecDeque<(Instant, Vec<u8>)>,
-    sent_up: usize,
+    /// Octets of each streamed message that were handed over.
+    written: Vec<usize>,
     arrived_up: usize,
     arrived_down: usize,
     /// Whether the cut has come.
@@ -250,7 +257,7 @@ impl<'a> Network<'a> {
             random: Random(7),
             up: VecDeque::new(),
             down: VecDeque::new(),
-            sent_up: 0,
+            written: vec![0; scene.mails.len()],
             arrived_up: 0,
             arrived_down: 0,
             is_lost: false,
@@ -289,13 +296,37 @@ impl<'a> Network<'a> {
     /// The client's octets leave, in pieces.
     fn take(&mut self) {
         loop {
+            self.write();
             let most = [40, 400, usize::MAX][self.random.below(3)];
             let octets = self.bench.take(most);
             if octets.is_empty() {
                 return;
             }
-            self.sent_up += octets.len();
             self.up.push_back((self.bench.now + LATENCY, octets));
+            self.react();
+        }
+    }
+
+    /// Hands over what is wanted of a streamed message, in pieces.
+    fn write(&mut self) {
+        while let Some(writer) = self.bench.connection.body_writer() {
+            let (id, room) = (writer.id(), writer.room());
+            let mut submitted = self.bench.submitted.iter();
+            let Some(place) = submitted.position(|(known, _)| *known == id) else {
+                return;
+            };
+            let mail = &self.scene.mails[place];
+            let longest = match mail.form {
+                Form::Whole => room,
+                Form::Streamed(longest) => longest.min(room),
+            };
+            let rest = &mail.content[self.written[place]..];
+            let piece = &rest[..rest.len().min(longest)];
+            self.written[place] += piece.len();
+            self.bench.act(&match piece {
+                [] => Action::Finish,
+                piece => Action::Write(piece.to_vec()),
+            });
             self.react();
         }
     }
@@ -494,6 +525,10 @@ fn scenes() -> Vec<Scene> {
         scene("in step", in_step),
         scene("pipelined", by_data.clone()),
         scene("chunks", options()),
+        streamed(scene("streamed", by_data.clone())),
+        streamed(scene("streamed in a chunk", options())),
+        in_several_chunks(scene("streamed in chunks", options())),
+        for_all_or_nobody(scene("all or nobody", refusing.clone())),
         Scene {
             config: overlapping,
             ..scene("overlapping", options())
@@ -540,8 +575,36 @@ fn scene(name: &'static str, options: Options) -> Scene {
         options,
         config: Config::new(Security::Plaintext),
         mails: mails.collect(),
+        stride: 1,
         stores_in_secret: false,
     }
+}
+
+/// On the wire it is as it would be whole: fewer cuts will do.
+fn streamed(mut scene: Scene) -> Scene {
+    for mail in &mut scene.mails {
+        mail.form = Form::Streamed(23);
+    }
+    Scene { stride: 3, ..scene }
+}
+
+/// The second message is so long that it goes in chunks.
+fn in_several_chunks(mut scene: Scene) -> Scene {
+    let mail = &mut scene.mails[1];
+    let line = b".234567 101234567 201234567 301234567 401234567 501234567 60123\r\n";
+    mail.content.splice(..0, line.repeat(1_200));
+    mail.form = Form::Streamed(5_000);
+    Scene {
+        stride: 997,
+        ..scene
+    }
+}
+
+fn for_all_or_nobody(mut scene: Scene) -> Scene {
+    for mail in &mut scene.mails {
+        mail.commitment = Commitment::AllOrNothing;
+    }
+    scene
 }
 
 /// One way.

@@ -3,7 +3,7 @@
 //! client that waits for an acknowledgement waits less than on a real line.
 //!
 //! It counts round trips: what a client writes is one deeper than the deepest reply that has reached
-//! it, and a reply as deep as what it answers.
+//! it, and a reply as deep as what it answers. What nobody answers, as the end of TLS, is none.
 //!
 //! Threads that sleep, since their time is more exact than that of tokio, which counts whole
 //! milliseconds.
@@ -78,11 +78,13 @@ fn connection(
                 taken.load(Ordering::SeqCst)
             })
         });
-        scope.spawn(|| write(into_client, at_client, &|depth| raise(&heard, depth)));
-        write(server, at_server, &|depth| {
-            raise(&taken, depth);
-            raise(&deepest.0, depth);
+        scope.spawn(|| {
+            write(into_client, at_client, &|depth| {
+                raise(&heard, depth);
+                raise(&deepest.0, depth);
+            });
         });
+        write(server, at_server, &|depth| raise(&taken, depth));
         Ok(())
     })
 }

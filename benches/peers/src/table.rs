@@ -189,6 +189,10 @@ impl Table {
         let entries = self.entries();
         let runs = in_turns(&entries, effort.rounds, Server::NEAR).await;
         let is_large = self.kind == Kind::Large;
+        let base = match is_large {
+            true => self.program_kib().await,
+            false => None,
+        };
         let instructions = self
             .differences(Count::Instructions, &entries, effort)
             .await;
@@ -201,16 +205,16 @@ impl Table {
             if is_large {
                 let megabytes = self.size as f64 / 1e6;
                 row.set(Column::MbRate, seconds.map(|seconds| megabytes / seconds));
-                row.set(
-                    Column::PeakMiB,
-                    median(&runs, |run| run.printed[1] / 1024.0),
-                );
-                let size = COUNTED_SIZE as f64;
+                let peak = median(&runs, |run| run.printed[1] / 1024.0);
+                row.set(Column::PeakMiB, peak);
+                let above = peak.zip(base).map(|(peak, base)| peak - base / 1024.0);
+                row.set(Column::AboveMiB, above);
+                let size = counted_size(Count::Instructions) as f64;
                 row.set(
                     Column::InstructionsOctet,
                     instructions.map(|count| count / size),
                 );
-                let size = size / (1 << 20) as f64;
+                let size = (counted_size(Count::Syscalls) >> 20) as f64;
                 row.set(Column::SyscallsMiB, syscalls.map(|count| count / size));
             } else {
                 let messages = entry.job.messages as f64;
@@ -223,6 +227,18 @@ impl Table {
         }
         rows.extend(self.smtp_source(effort).await);
         rows
+    }
+
+    /// The peak of memory of a program that does next to nothing.
+    async fn program_kib(&self) -> Option<f64> {
+        let job = Job {
+            peer: Peer::FloorBdat,
+            wire: self.wire,
+            messages: 1,
+            ..Job::default()
+        };
+        let run = complain("floor-bdat", measure::timed(&job, Server::NEAR).await)?;
+        run.printed.get(1).copied()
     }
 
     /// Postfix's client makes its own message, of lines like these.
@@ -275,12 +291,12 @@ impl Table {
         for entry in entries {
             let few = match self.kind {
                 Kind::Large | Kind::Stuffing => 1,
-                Kind::Sessions => 4,
+                Kind::Sessions => 2,
                 _ if entry.job.peer.stalls() => 8 * self.connections,
                 _ if entry.job.peer.overlaps() => 640 * self.connections.min(4),
                 _ => 100.max(20 * self.connections),
             };
-            let size = self.size.min(COUNTED_SIZE);
+            let size = self.size.min(counted_size(what));
             for messages in [few, 3 * few] {
                 jobs.push(Job {
                     messages,
@@ -440,7 +456,10 @@ impl Table {
                 let gigabytes = (self.size * self.messages) as f64 / 1e9;
                 let seconds = median(&runs, |run| run.printed[0]);
                 row.set(rate, seconds.map(|seconds| gigabytes / seconds));
-                row.set(instructions, count.map(|count| count / COUNTED_SIZE as f64));
+                row.set(
+                    instructions,
+                    count.map(|count| count / counted_size(Count::Instructions) as f64),
+                );
             }
         }
         rows
@@ -556,6 +575,14 @@ async fn parsed_instructions(mut with: Vec<String>, mut without: Vec<String>) ->
     Some((with - without) / (times * parsers::EACH) as f64)
 }
 
+/// Octets of a large message where this is counted: instructions take their time.
+fn counted_size(what: Count) -> usize {
+    match what {
+        Count::Instructions => 1 << 20,
+        Count::Syscalls => 16 << 20,
+    }
+}
+
 fn median(runs: &[Run], value: fn(&Run) -> f64) -> Option<f64> {
     middle(runs.iter().map(value).collect())
 }
@@ -568,9 +595,6 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
 const RTT: Duration = Duration::from_millis(20);
 const LONG_RTT: Duration = Duration::from_millis(100);
 
-/// Octets of a large message where instructions and system calls are counted.
-const COUNTED_SIZE: usize = 4 << 20;
-
 const MESSAGES: [Column; 5] = [
     Column::Rate,
     Column::OfBest,
@@ -578,10 +602,11 @@ const MESSAGES: [Column; 5] = [
     Column::Syscalls,
     Column::Connections,
 ];
-const LARGE: [Column; 5] = [
+const LARGE: [Column; 6] = [
     Column::MbRate,
     Column::OfBest,
     Column::PeakMiB,
+    Column::AboveMiB,
     Column::InstructionsOctet,
     Column::SyscallsMiB,
 ];

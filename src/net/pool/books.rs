@@ -13,9 +13,9 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use super::desk::{Cargo, Desk, Growth, Server, Todo, Waiting, unattended};
+use super::desk::{Cargo, Deed, Desk, Growth, Server, Todo, Waiting, unattended};
 use super::errand::Passage;
-use super::keeper::{self, Place};
+use super::keeper::Place;
 use super::line::{Ending, Fare, Line, Phase, Wants};
 use super::options::{PoolOptions, PoolStats};
 use crate::error::{Category, Error, Party};
@@ -145,7 +145,7 @@ impl Books {
             }
         }
         drop(state);
-        todo.run();
+        todo.into_iter().for_each(|deed| deed.run(None));
         clients
     }
 
@@ -256,17 +256,16 @@ impl Books {
             }
             return;
         }
-        let now = now();
         let ceiling = self.options.connections.max(1);
         let mut next = 0;
         while let Some((&message, waiting)) = desk.waiting.range(next..).next() {
             next = message + 1;
             if waiting.reply.is_closed() {
-                todo.dropped.waiting.extend(desk.take(message));
+                todo.extend(desk.take(message).map(Deed::GivenUp));
                 continue;
             }
             let wants = waiting.cargo.wants;
-            let growth = desk.growth(&self.options, state.connections < ceiling, now);
+            let growth = desk.growth(&self.options, state.connections < ceiling);
             let Some(index) = desk.choose(wants, &self.options, growth) else {
                 match wants {
                     // Who needs a new connection keeps nobody from the others.
@@ -278,13 +277,13 @@ impl Books {
                 break;
             };
             if let Some(place) = self.seat(number, &mut desk.lines[index], &cargo.body) {
-                todo.board.push((reply, cargo.set_out(place)));
+                todo.push(Deed::Board(reply, cargo.set_out(place)));
             }
         }
         let share = self.options.share.max(1);
         while desk.opening() * share < desk.demand
             && state.connections < ceiling
-            && desk.growth(&self.options, true, now) == Growth::Possible
+            && desk.growth(&self.options, true) == Growth::Possible
             && let Some(server) = desk.server.upgrade()
         {
             state.connections += 1;
@@ -292,7 +291,7 @@ impl Books {
             let stop = Arc::new(Notify::new());
             desk.lines.push(Line::new(state.numbers, Arc::clone(&stop)));
             let place = Place::new(Arc::clone(self), server, state.numbers, stop);
-            todo.open.push(place);
+            todo.push(Deed::Open(place));
         }
         desk.renew();
         if !desk.waiting.is_empty() && !desk.has_line() {
@@ -359,22 +358,14 @@ impl Books {
         let mut state = self.lock();
         let result = change(&mut state, &mut todo);
         let quiet = state.is_quiet();
-        if todo.is_empty() {
-            drop(state);
-        } else {
-            let runtime = match todo.open.is_empty() {
-                true => None,
-                false => state.runtime(),
-            };
-            drop(state);
-            for place in todo.open.drain(..) {
-                match &runtime {
-                    Some(runtime) => drop(runtime.spawn(keeper::keep(place))),
-                    // Without a runtime there is nothing to connect with: its place is given up.
-                    None => drop(place),
-                }
-            }
-            todo.run();
+        let opens = todo.iter().any(|deed| matches!(deed, Deed::Open(_)));
+        let runtime = match opens {
+            true => state.runtime(),
+            false => None,
+        };
+        drop(state);
+        for deed in todo {
+            deed.run(runtime.as_ref());
         }
         if quiet {
             self.quiet.notify_waiters();
@@ -421,7 +412,7 @@ impl Entry {
                 (Season::Open | Season::Closing, None) => return Boarding::refused(unattended()),
             };
             if desk.waiting.is_empty() {
-                let growth = desk.growth(&books.options, below_ceiling, now());
+                let growth = desk.growth(&books.options, below_ceiling);
                 if let Some(index) = desk.choose(cargo.wants, &books.options, growth)
                     && let line = &mut desk.lines[index]
                     && let Some(place) = books.seat(server.number, line, &cargo.body)

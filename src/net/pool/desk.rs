@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::books::Seat;
 use super::errand::Passage;
-use super::keeper::Place;
+use super::keeper::{self, Place};
 use super::line::{Line, Phase, Wants};
 use super::options::PoolOptions;
 use crate::error::{Category, Error, Party, Stage};
@@ -64,21 +65,17 @@ pub(super) struct Waiting {
     pub(super) reply: oneshot::Sender<Result<Passage, Error>>,
 }
 
-/// What is to be done when the books are closed again.
-#[derive(Default)]
-pub(super) struct Todo {
-    pub(super) board: Vec<(oneshot::Sender<Result<Passage, Error>>, Passage)>,
-    pub(super) fail: Vec<(Waiting, Error)>,
-    pub(super) open: Vec<Place>,
-    pub(super) dropped: Dropped,
-}
+/// What is to be done when the books are closed again. Some of it are parts of the caller's, which may
+/// come back to the books when they are dropped.
+pub(super) type Todo = Vec<Deed>;
 
-/// What the books no longer hold. It has parts of the caller's, which may come back to the books when
-/// they are dropped.
-#[derive(Default)]
-pub(super) struct Dropped {
-    pub(super) waiting: Vec<Waiting>,
-    pub(super) lines: Vec<Line>,
+/// One thing that is to be done then.
+pub(super) enum Deed {
+    Board(oneshot::Sender<Result<Passage, Error>>, Passage),
+    Fail(Waiting, Error),
+    Open(Place),
+    GivenUp(Waiting),
+    Over(Line),
 }
 
 impl Desk {
@@ -117,16 +114,11 @@ impl Desk {
     }
 
     /// Whether another connection can be opened.
-    pub(super) fn growth(
-        &self,
-        options: &PoolOptions,
-        below_ceiling: bool,
-        now: Instant,
-    ) -> Growth {
+    pub(super) fn growth(&self, options: &PoolOptions, below_ceiling: bool) -> Growth {
         let lines = self.open_lines();
-        let rested = lines == 0 || self.resting_until.is_none_or(|until| until <= now);
         let room = lines < options.connections_per_server.max(1);
-        match below_ceiling && rested && room {
+        let rested = || lines == 0 || self.resting_until.is_none_or(|until| until <= now());
+        match below_ceiling && room && rested() {
             true => Growth::Possible,
             false => Growth::Impossible,
         }
@@ -200,14 +192,14 @@ impl Desk {
     /// Drops the connections that are over and have nobody aboard.
     pub(super) fn forget(&mut self, todo: &mut Todo) {
         while let Some(index) = self.lines.iter().position(Line::is_forgotten) {
-            todo.dropped.lines.push(self.lines.remove(index));
+            todo.push(Deed::Over(self.lines.remove(index)));
         }
     }
 
     pub(super) fn fail_all(&mut self, error: &Error, todo: &mut Todo) {
         self.demand = 0;
         for (_, waiting) in std::mem::take(&mut self.waiting) {
-            todo.fail.push((waiting, error.clone()));
+            todo.push(Deed::Fail(waiting, error.clone()));
         }
     }
 }
@@ -219,18 +211,17 @@ pub(super) enum Growth {
     Impossible,
 }
 
-impl Todo {
-    pub(super) fn is_empty(&self) -> bool {
-        self.board.is_empty() && self.fail.is_empty() && self.open.is_empty()
-    }
-
-    pub(super) fn run(self) {
-        // Whoever has given up waiting drops what comes, which may come back to the books.
-        for (reply, passage) in self.board {
-            drop(reply.send(Ok(passage)));
-        }
-        for (waiting, error) in self.fail {
-            drop(waiting.reply.send(Err(error)));
+impl Deed {
+    /// Does it. Without a runtime there is nothing to connect with: a place is given up.
+    pub(super) fn run(self, runtime: Option<&Handle>) {
+        match (self, runtime) {
+            // Whoever has given up waiting drops what comes, which may come back to the books.
+            (Self::Board(reply, passage), _) => drop(reply.send(Ok(passage))),
+            (Self::Fail(waiting, error), _) => drop(waiting.reply.send(Err(error))),
+            (Self::Open(place), Some(runtime)) => drop(runtime.spawn(keeper::keep(place))),
+            (Self::Open(place), None) => drop(place),
+            (Self::GivenUp(waiting), _) => drop(waiting),
+            (Self::Over(line), _) => drop(line),
         }
     }
 }

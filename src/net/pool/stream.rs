@@ -12,6 +12,7 @@ use futures_core::Stream;
 use super::books::Boarding;
 use super::errand::{Errand, Manner, Passage};
 use super::{Pool, Sent};
+use crate::error::Error;
 use crate::proto::body::Content;
 use crate::proto::transaction::{Envelope, Outcome};
 
@@ -83,24 +84,34 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
         if let Some(done) = self.done.pop_front() {
             return Poll::Ready(Some(done));
         }
-        // Room that has become free is used before an outcome is told.
+        // Room that has become free is used before an outcome is told. Whoever has set out is looked
+        // at once more, so that its outcome is heard of.
         loop {
             self.land(cx);
-            let progress = match self.set_out(cx) {
-                Progress::Failure => Progress::Failure,
-                set_out @ (Progress::Some | Progress::None) => set_out.max(self.take(cx)),
-            };
-            match progress {
+            match self.fill(cx) {
                 Progress::Some => {}
                 Progress::None | Progress::Failure => break,
             }
         }
-        let idle = self.waiting.is_empty() && self.lanes.is_empty() && self.source.is_none();
+        let under_way = self.lanes.iter().any(|lane| !lane.under_way.is_empty());
+        let idle = self.waiting.is_empty() && !under_way && self.source.is_none();
         match self.done.pop_front() {
             Some(done) => Poll::Ready(Some(done)),
             None if idle => Poll::Ready(None),
             None => Poll::Pending,
         }
+    }
+
+    /// Lets as many set out as there is room for; returns whether there was one.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Progress {
+        let mut progress = self.set_out(cx);
+        while progress != Progress::Failure {
+            match self.take(cx) {
+                Progress::None => break,
+                taken @ (Progress::Some | Progress::Failure) => progress = taken,
+            }
+        }
+        progress
     }
 
     /// Takes what is finished.
@@ -125,7 +136,6 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                 }
             }
         }
-        lanes.retain(|lane| !lane.under_way.is_empty());
     }
 
     /// Lets those set out who have a connection; returns whether there was one.
@@ -137,25 +147,31 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                 index += 1;
                 continue;
             };
-            let (key, mut errand, _) = self.waiting.remove(index);
-            match boarded {
-                Ok(passage) => {
-                    let lane = self.lane(passage.line());
-                    lane.push_back((key, errand, passage));
-                    progress = progress.max(Progress::Some);
-                }
-                Err(error) => {
-                    self.done.push_back((key, errand.fail(&error)));
-                    progress = Progress::Failure;
-                }
-            }
+            let (key, errand, _) = self.waiting.remove(index);
+            progress = progress.max(self.boarded(key, errand, boarded));
         }
         progress
+    }
+
+    fn boarded(&mut self, key: K, mut errand: Errand, boarded: Result<Passage, Error>) -> Progress {
+        match boarded {
+            Ok(passage) => {
+                let lane = self.lane(passage.line());
+                lane.push_back((key, errand, passage));
+                Progress::Some
+            }
+            Err(error) => {
+                self.done.push_back((key, errand.fail(&error)));
+                Progress::Failure
+            }
+        }
     }
 
     fn lane(&mut self, line: u64) -> &mut VecDeque<(K, Errand, Passage)> {
         let index = self.lanes.iter().position(|lane| lane.line == line);
         let index = index.unwrap_or_else(|| {
+            // Those of connections that are over are empty some time.
+            self.lanes.retain(|lane| !lane.under_way.is_empty());
             self.lanes.push(Lane {
                 line,
                 under_way: VecDeque::new(),
@@ -165,7 +181,7 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
         &mut self.lanes[index].under_way
     }
 
-    /// Asks for the next message, unless one waits already; returns whether there was one.
+    /// Asks for the next message, unless one waits already; returns whether one has set out.
     fn take(&mut self, cx: &mut Context<'_>) -> Progress {
         if !self.waiting.is_empty() || self.done.len() >= ENOUGH {
             return Progress::None;
@@ -178,15 +194,20 @@ impl<K, S: Stream<Item = (K, Envelope, Content)>> SendAll<K, S> {
                 let demand = source.size_hint().0.clamp(0, MANY) + 1;
                 match self.pool.errand(envelope, Manner::Whole(content)) {
                     Ok(errand) => {
-                        let boarding = errand.board(demand);
-                        self.waiting.push((key, errand, boarding));
+                        let mut boarding = errand.board(demand);
+                        match Pin::new(&mut boarding).poll(cx) {
+                            Poll::Ready(boarded) => self.boarded(key, errand, boarded),
+                            Poll::Pending => {
+                                self.waiting.push((key, errand, boarding));
+                                Progress::None
+                            }
+                        }
                     }
                     Err(sent) => {
                         self.done.push_back((key, sent));
-                        return Progress::Failure;
+                        Progress::Failure
                     }
                 }
-                Progress::Some
             }
             Poll::Ready(None) => {
                 self.source = None;

@@ -2,6 +2,7 @@
 //! there is nothing.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -20,9 +21,9 @@ pub(super) struct Resident {
 struct Asleep {
     engine: Dormant,
     driver: Option<Waker>,
-    mourners: Vec<Waker>,
+    mourners: Box<[Waker]>,
     next_rounds: u64,
-    found_limit: Option<usize>,
+    found_limit: Option<NonZeroUsize>,
     answered: u64,
 }
 
@@ -135,9 +136,9 @@ impl State {
         Some(Asleep {
             engine,
             driver: self.driver.take(),
-            mourners: std::mem::take(&mut self.mourners),
+            mourners: std::mem::take(&mut self.mourners).into(),
             next_rounds: self.next_rounds,
-            found_limit: self.found_limit,
+            found_limit: self.found_limit.and_then(NonZeroUsize::new),
             answered: self.answered,
         })
     }
@@ -147,9 +148,9 @@ impl State {
         self.life = Life::Ready(asleep.engine.session().clone());
         self.connection.take_up(asleep.engine);
         self.driver = asleep.driver;
-        self.mourners = asleep.mourners;
+        self.mourners = asleep.mourners.into();
         self.next_rounds = asleep.next_rounds;
-        self.found_limit = asleep.found_limit;
+        self.found_limit = asleep.found_limit.map(NonZeroUsize::get);
         self.answered = asleep.answered;
         self.mood = Mood::Drowsy;
     }
@@ -164,3 +165,19 @@ impl State {
 
 /// As many as there may well be threads that each have a connection awake.
 const SPARES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::Asleep;
+    use crate::net::shared::Shared;
+
+    #[test]
+    fn a_connection_that_has_nothing_to_do_is_small() {
+        for (name, size, limit) in [
+            ("Asleep", size_of::<Asleep>(), 200),
+            ("Shared", size_of::<Shared>(), 320),
+        ] {
+            assert!(size <= limit, "{name} has {size} octets, more than {limit}");
+        }
+    }
+}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Connection, Phase, Progress};
 use crate::proto::config::Context;
-use crate::proto::link::{Link, Quiet};
+use crate::proto::link::Link;
+use crate::proto::link::quiet::Quiet;
 use crate::proto::offers::Offers;
 use crate::proto::pipeline::{Pipeline, Quit};
 use crate::proto::session::Session;

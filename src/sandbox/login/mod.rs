@@ -11,7 +11,7 @@ use super::plan::Plan;
 
 mod bearer;
 mod cram_md5;
-mod scram;
+pub(crate) mod scram;
 
 use bearer::Form;
 use cram_md5::CramMd5;

@@ -148,7 +148,7 @@ fn salt(account: &Account) -> [u8; 16] {
     salt
 }
 
-fn salted(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
+pub(crate) fn salted(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
     let mut round = hmac(password, &[salt, &[0, 0, 0, 1]].concat());
     let mut sum = round;
     for _ in 1..iterations {
@@ -160,7 +160,7 @@ fn salted(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
     sum
 }
 
-fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(text);
     mac.finalize().into_bytes().into()

@@ -1,8 +1,10 @@
 //! Folders, mboxes, and several connections.
 
-use ehlo::sandbox::Options;
+use std::process::Stdio;
 
-use super::{FROM_TO, Run, Server, ehlo, text};
+use ehlo::sandbox::{Contents, Happening, Options, Sandbox};
+
+use super::{FROM_TO, Run, Server, command, ehlo, interrupt, text};
 
 /// A folder of messages with these names, whose subject is their name.
 fn folder(server: &Server, name: &str, files: &[&str]) -> String {
@@ -172,5 +174,112 @@ async fn a_server_that_is_not_there_is_tried_once_for_a_whole_folder() {
     assert_eq!(run.code, 69, "{}", run.all());
     let failed: Vec<String> = files.iter().map(|name| format!("{name} failed")).collect();
     assert_eq!(outcomes(&run), failed);
-    assert!(server.sandbox.counters().connections <= 4);
+    assert_eq!(server.sandbox.counters().connections, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_tried_once_for_a_whole_folder() {
+    let server = Server::start(Options::default()).await;
+    let files: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let folder = folder(&server, "letters", &names);
+    let password = server.file("password", "wrong");
+    let login = ["--username", "alice", "--password-file", &password];
+    let more = [&login[..], &["--connections", "4"]].concat();
+    let run = server.send_files(&[&folder], &more).await;
+    assert_eq!(run.code, 77, "{}", run.all());
+    assert_eq!(run.documents().len(), 50);
+    assert_eq!(server.sandbox.counters().connections, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_none_of_the_others_business() {
+    // Whoever may read everything cannot read this.
+    let unreadable = std::path::Path::new("/proc/self/mem");
+    if !unreadable.exists() {
+        return;
+    }
+    let server = Server::start(Options::default()).await;
+    let folder = folder(&server, "letters", &["a", "c", "d"]);
+    std::os::unix::fs::symlink(unreadable, server.path("letters/b")).unwrap();
+    std::os::unix::fs::symlink("nowhere", server.path("letters/dangling")).unwrap();
+    let run = server.send_files(&[&folder], &[]).await;
+    assert_eq!(run.code, 66, "{}", run.all());
+    assert_eq!(outcomes(&run), ["a accepted", "c accepted", "d accepted"]);
+    assert!(run.stderr.contains("letters/b"), "{}", run.stderr);
+    assert_eq!(subjects(&server), ["a", "c", "d"]);
+}
+
+/// A run of these files over which the server says nothing any more at the message of this number.
+async fn stuck(count: usize, size: usize, at: usize) -> (Server, tokio::process::Child) {
+    let options = Options::default()
+        .with_contents(Contents::Discard)
+        .with_fault(format!("stall@body#{at}").parse().unwrap());
+    let (sandbox, mut happenings) = Sandbox::start_watched(options).await.unwrap();
+    let server = Server::of(sandbox);
+    std::fs::create_dir(server.path("letters")).unwrap();
+    let text = "A line of a text that is not short.\r\n".repeat(size / 37);
+    for number in 0..count {
+        let path = server.path("letters").join(format!("{number:04}"));
+        std::fs::write(path, format!("Subject: {number}\r\n\r\n{text}")).unwrap();
+    }
+    let mut arguments = server.connection();
+    arguments.extend(FROM_TO.map(String::from));
+    let folder = super::text(&server.path("letters"));
+    arguments.extend(["--message", &folder, "--no-chunking"].map(String::from));
+    let mut command = command(&arguments);
+    // Into a file: a pipe that nobody reads would stop it.
+    let output = std::fs::File::create(server.path("output")).unwrap();
+    let child = command.stdout(output).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap();
+    let mut stored = 0;
+    while stored < at {
+        if let Happening::Stored(_) = happenings.recv().await.expect("the server runs") {
+            stored += 1;
+        }
+    }
+    (server, child)
+}
+
+/// What it says when it is stopped.
+async fn interrupted(server: &Server, child: tokio::process::Child) -> Run {
+    interrupt(&child).await;
+    let mut output = child.wait_with_output().await.unwrap();
+    output.stdout = std::fs::read(server.path("output")).unwrap();
+    Run::from_output(output)
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_middle_of_a_run_says_what_became_of_each_message() {
+    let (server, child) = stuck(40, 100, 3).await;
+    let run = interrupted(&server, child).await;
+    assert_eq!(run.code, 75, "{}", run.all());
+    let mut outcomes = outcomes(&run);
+    outcomes.sort();
+    assert_eq!(
+        outcomes[..3],
+        ["0000 accepted", "0001 accepted", "0002 in-doubt"]
+    );
+    let failed: Vec<_> = (3..40)
+        .map(|number| format!("{number:04} failed"))
+        .collect();
+    assert_eq!(outcomes[3..], failed);
+    assert_eq!(server.sandbox.counters().messages, 3);
+}
+
+/// 75 MB of messages.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_run_has_few_of_its_messages_in_memory_at_a_time() {
+    let (server, child) = stuck(600, 125_000, 560).await;
+    let id = child.id().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .unwrap();
+    let peak: u64 = peak.parse().unwrap();
+    assert!(peak < 45_000, "{peak} KiB");
+    let run = interrupted(&server, child).await;
+    assert_eq!(run.documents().len(), 600);
 }

@@ -149,6 +149,20 @@ async fn mail_goes_through_starttls() {
 }
 
 #[tokio::test]
+async fn the_end_of_the_handshake_travels_with_ehlo() {
+    let identity = Identity::new(Manner::Ordinary);
+    let config = trusting(Security::StartTls, &identity.authority_pem);
+    let (peer, stream) = Peer::pair(1 << 16);
+    let (noting, writes) = Noting::new(stream);
+    let server = tokio::spawn(async move { identity.accept_starttls(peer).await });
+    let client = Client::attach(noting, config).await.unwrap();
+    assert_eq!(client.stats().flights, 3);
+    // EHLO, STARTTLS, ClientHello; then Finished with EHLO.
+    assert_eq!(writes.lock().unwrap().len(), 4);
+    drop((client, server.await));
+}
+
+#[tokio::test]
 async fn a_flight_of_64_kib_is_one_write_within_tls_too() {
     let identity = Identity::new(Manner::Ordinary);
     let config = trusting(Security::Implicit, &identity.authority_pem);

@@ -168,24 +168,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Floor<S> {
 
     /// Waits for so many; those that come beyond them count for the next call.
     async fn replies(&mut self, count: usize) -> Result<(), Failure> {
-        let mut input = [0; 4096];
-        let mut filled = 0;
-        while self.ahead < count || filled > 0 {
-            let read = self.stream.read(&mut input[filled..]).await?;
-            if read == 0 {
+        // An idle connection has none.
+        let mut input = Vec::with_capacity(4096);
+        while self.ahead < count || !input.is_empty() {
+            if self.stream.read_buf(&mut input).await? == 0 {
                 return Err("the server has closed the connection".into());
             }
-            filled += read;
             let mut line = 0;
-            while let Some(length) = memchr::memchr(b'\n', &input[line..filled]) {
+            while let Some(length) = memchr::memchr(b'\n', &input[line..]) {
                 if input[line] > b'3' {
                     return Err(String::from_utf8_lossy(&input[line..line + length]).into());
                 }
                 self.ahead += usize::from(input.get(line + 3) == Some(&b' '));
                 line += length + 1;
             }
-            input.copy_within(line..filled, 0);
-            filled -= line;
+            input.drain(..line);
         }
         self.ahead -= count;
         Ok(())

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ehlo::{BareNewlines, Client, ClientConfig, Content, Envelope, Mailbox};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
@@ -56,7 +57,7 @@ impl Setup {
 
 /// What is sent, in each client's own words.
 pub struct Mail {
-    pub raw: Vec<u8>,
+    pub raw: Bytes,
     pub ehlo: (Envelope, Content),
     lettre: lettre::address::Envelope,
     recipients: Vec<String>,
@@ -71,7 +72,7 @@ impl Mail {
         let to = recipients.iter().map(parse).collect::<Result<_, _>>()?;
         let mut by_hand = vec![format!("MAIL FROM:<{SENDER}>\r\n")];
         by_hand.extend(recipients.iter().map(|to| format!("RCPT TO:<{to}>\r\n")));
-        let raw = job.message();
+        let raw = Bytes::from(job.message());
         let content = Content::check(raw.clone(), BareNewlines::Normalise)?;
         Ok(Self {
             lettre: lettre::address::Envelope::new(Some(SENDER.parse()?), to)?,
@@ -144,7 +145,7 @@ impl Line {
                 let from = address(SENDER).map_err(|error| error.to_string())?;
                 let envelope = async_smtp::Envelope::new(Some(from), to);
                 let envelope = envelope.map_err(|error| error.to_string())?;
-                let email = async_smtp::SendableEmail::new(envelope, mail.raw.clone());
+                let email = async_smtp::SendableEmail::new(envelope, mail.raw.to_vec());
                 transport.send(email).await?;
                 Ok(())
             }
@@ -251,7 +252,7 @@ async fn mail_send_one(
         }
         _ => {
             let to: Vec<&str> = mail.recipients.iter().map(String::as_str).collect();
-            let message = mail_send::smtp::message::Message::new(SENDER, to, mail.raw.as_slice());
+            let message = mail_send::smtp::message::Message::new(SENDER, to, &mail.raw[..]);
             client.send(message).await?;
         }
     }
