@@ -165,14 +165,27 @@ mod tests {
             .unwrap();
     }
 
-    /// One that was put by and taken up again, by another value.
-    fn woken(connection: &mut Connection) -> Connection {
+    /// One that was put by and taken up again, by a value that another session has left.
+    fn woken(connection: &mut Connection, now: Instant) -> Connection {
         let dormant = connection.put_by().expect("it has nothing to do");
         assert!(connection.session().is_none());
-        let mut other = dormant.vacant();
         assert_eq!(dormant.session().greeting().text(), "mx");
+        let mut other = dormant.vacant();
         other.take_up(dormant);
-        other
+        let dormant = other.put_by().expect("it has nothing to do");
+        let mut used = self::connection(Security::Plaintext, now);
+        hear(&mut used, "220 used\r\n", now);
+        hear(
+            &mut used,
+            "250-used\r\n250-CHUNKING\r\n250 PIPELINING\r\n",
+            now,
+        );
+        submit(&mut used, now);
+        take(&mut used, now);
+        hear(&mut used, "250 c\r\n250 d\r\n250 stored\r\n", now);
+        assert!(used.put_by().is_some());
+        used.take_up(dormant);
+        used
     }
 
     #[test]
@@ -204,7 +217,7 @@ mod tests {
             let heard = hear(&mut awake, replies, now);
             assert_eq!(heard, hear(&mut woken_often, replies, now), "{replies}");
             if done && awake.link.is_quiet() {
-                woken_often = woken(&mut woken_often);
+                woken_often = woken(&mut woken_often, now);
             }
         }
         let ends = [awake, woken_often].map(|mut connection| {
@@ -218,6 +231,7 @@ mod tests {
         assert_eq!(ends[0].to_string(), ends[1].to_string());
         assert_eq!(awake.last_command, woken_often.last_command);
         assert_eq!(awake.bytes_sent, woken_often.bytes_sent);
+        assert_eq!(ends[0].stage(), ends[1].stage());
         // Of the dialogue the end is kept.
         assert!(awake.transcript.ends_with(&woken_often.transcript));
         assert!(woken_often.transcript.ends_with("S: 550 spam\n"));
@@ -235,7 +249,7 @@ mod tests {
             "nobody was told that it is ready"
         );
         hear(&mut connection, "", now);
-        connection = woken(&mut connection);
+        connection = woken(&mut connection, now);
         submit(&mut connection, now);
         assert!(connection.put_by().is_none(), "a message is to be sent");
         take(&mut connection, now);
@@ -243,7 +257,7 @@ mod tests {
         assert!(connection.put_by().is_none(), "an answer is due");
         hear(&mut connection, "554 nobody\r\n", now);
         hear(&mut connection, "250 reset\r\n", now);
-        connection = woken(&mut connection);
+        connection = woken(&mut connection, now);
         hear(&mut connection, "421", now);
         assert!(connection.put_by().is_none(), "half a reply is there");
         hear(&mut connection, " bye\r\n", now);
