@@ -6,7 +6,7 @@ mod ours;
 mod reader;
 mod swallow;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -68,23 +68,26 @@ async fn theirs(job: &Job) -> Result<Duration, Failure> {
 
 /// Tasks that begin together, once each is connected.
 struct Start {
-    barrier: Arc<Barrier>,
+    gate: Arc<Gate>,
     tasks: std::sync::Mutex<JoinSet<Result<(), Failure>>>,
 }
 
 impl Start {
     fn new(tasks: usize) -> Self {
         Self {
-            barrier: Arc::new(Barrier::new(tasks + 1)),
+            gate: Arc::new(Gate {
+                barrier: Barrier::new(tasks + 1),
+                begun: OnceLock::new(),
+            }),
             tasks: std::sync::Mutex::default(),
         }
     }
 
-    fn task<F>(&self, make: impl FnOnce(Arc<Barrier>) -> F)
+    fn task<F>(&self, make: impl FnOnce(Arc<Gate>) -> F)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        let work = make(Arc::clone(&self.barrier));
+        let work = make(Arc::clone(&self.gate));
         if let Ok(mut tasks) = self.tasks.lock() {
             tasks.spawn(work);
         }
@@ -95,14 +98,28 @@ impl Start {
         let mut tasks = self.tasks.into_inner()?;
         // A task that fails before the beginning would leave the others waiting.
         tokio::select! {
-            _ = self.barrier.wait() => {}
+            () = self.gate.wait() => {}
             Some(Ok(Err(error))) = tasks.join_next() => return Err(error),
         }
-        let begun = Instant::now();
         while let Some(done) = tasks.join_next().await {
             done??;
         }
+        let begun = self.gate.begun.get().ok_or("somebody has begun")?;
         Ok(begun.elapsed())
+    }
+}
+
+/// Where tasks wait for each other. The first to go on starts the clock: one that never has to wait
+/// would be done before anybody else had a turn.
+struct Gate {
+    barrier: Barrier,
+    begun: OnceLock<Instant>,
+}
+
+impl Gate {
+    async fn wait(&self) {
+        self.barrier.wait().await;
+        self.begun.get_or_init(Instant::now);
     }
 }
 
