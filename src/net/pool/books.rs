@@ -200,17 +200,18 @@ impl Books {
             if let Some(desk) = state.desks.get_mut(&place.server().number) {
                 desk.gone(place.line(), error, todo);
             }
-            // Who has no connection at all goes first, then who has waited longest.
+            // Who has no connection at all goes first, then who had one longest ago, then who has
+            // waited longest.
             let mut in_want: Vec<_> = state
                 .desks
                 .iter()
                 .filter_map(|(number, desk)| {
                     let (first, _) = desk.waiting.first_key_value()?;
-                    Some((desk.has_line(), *first, *number))
+                    Some((desk.has_line(), desk.turn, *first, *number))
                 })
                 .collect();
             in_want.sort_unstable();
-            for (_, _, number) in in_want {
+            for (.., number) in in_want {
                 self.serve(state, number, todo);
             }
         });
@@ -288,6 +289,7 @@ impl Books {
         {
             state.connections += 1;
             state.numbers += 1;
+            desk.turn = state.numbers;
             let stop = Arc::new(Notify::new());
             desk.lines.push(Line::new(state.numbers, Arc::clone(&stop)));
             let place = Place::new(Arc::clone(self), server, state.numbers, stop);

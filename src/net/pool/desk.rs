@@ -38,6 +38,8 @@ pub(super) struct Desk {
     pub(super) waiting: BTreeMap<u64, Waiting>,
     /// The demands of all who wait.
     pub(super) demand: usize,
+    /// The number of the connection that was opened last.
+    pub(super) turn: u64,
     /// No connection is tried before, as long as there is another, be it one that ends.
     pub(super) resting_until: Option<Instant>,
 }
@@ -85,6 +87,7 @@ impl Desk {
             lines: Vec::new(),
             waiting: BTreeMap::new(),
             demand: 0,
+            turn: 0,
             resting_until: None,
         }
     }

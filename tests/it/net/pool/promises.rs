@@ -224,6 +224,30 @@ proptest! {
     }
 
     #[test]
+    fn an_end_at_any_time_loses_nothing(case in cases(), turns in 1..200_usize) {
+        let case = Case { faults: Vec::new(), given_up: BTreeMap::new(), ..case };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (sandbox, pool, _) = case.start().await;
+            let close = async {
+                // In the first turn all messages come in.
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                pool.close().await;
+                pool.stats()
+            };
+            let (outcomes, stats) = tokio::join!(case.send(&pool), close);
+            assert_eq!((stats.connections, stats.under_way, stats.waiting), (0, 0, 0), "{case:?}");
+            for (number, outcome) in &outcomes {
+                let accepted = outcome.as_ref().is_some_and(Outcome::is_accepted);
+                assert!(accepted, "{number}: {outcome:?} of {case:?}");
+            }
+            check(&case, &sandbox, &outcomes);
+        });
+    }
+
+    #[test]
     fn a_stream_keeps_the_same_promises(case in cases(), pause in 2..9_usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

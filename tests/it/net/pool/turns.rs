@@ -45,20 +45,51 @@ async fn connections_are_opened_as_messages_need_them_and_never_more_than_asked_
 
 #[tokio::test]
 async fn who_came_first_goes_first() {
-    let (sandbox, config) = server(Options::default(), &[]).await;
-    let pool = Pool::with_options(config, single().with_depth(1));
-    let mut tasks = JoinSet::new();
-    let names: Vec<String> = (0..30).map(|number| format!("r{number}@x.org")).collect();
-    for name in names.clone() {
-        let pool = pool.clone();
-        tasks.spawn(async move { pool.send(to(&name), hello()).await });
+    for (depth, faults) in [
+        (1, &[][..]),
+        (3, &[]),
+        (8, &["close@mail#12", "close@mail#20"]),
+    ] {
+        let (sandbox, config) = server(Options::default(), faults).await;
+        let pool = Pool::with_options(config, single().with_depth(depth));
+        let mut tasks = JoinSet::new();
+        let names: Vec<String> = (0..30).map(|number| format!("r{number}@x.org")).collect();
+        for name in names.clone() {
+            let pool = pool.clone();
+            tasks.spawn(async move { pool.send(to(&name), hello()).await });
+        }
+        while let Some(outcome) = tasks.join_next().await {
+            assert!(outcome.unwrap().is_accepted());
+        }
+        pool.close().await;
+        let order: Vec<_> = arrived(&sandbox).into_iter().map(|(_, to)| to).collect();
+        assert_eq!(order, names, "{depth}");
     }
+}
+
+#[tokio::test]
+async fn a_server_with_many_messages_keeps_no_other_from_its_turn() {
+    let (busy, first) = server(Options::default(), &[]).await;
+    let (other, second) = server(Options::default(), &[]).await;
+    let pool = Pool::with_options(first, single().with_depth(2));
+    let mut tasks = JoinSet::new();
+    for number in 0..200 {
+        let pool = pool.clone();
+        tasks.spawn(async move { pool.send(to(&format!("r{number}@x.org")), hello()).await });
+    }
+    while busy.counters().messages == 0 {
+        tokio::task::yield_now().await;
+    }
+    let outcome = pool
+        .with_config(second)
+        .send(to("one@x.org"), hello())
+        .await;
+    assert!(outcome.is_accepted(), "{outcome:?}");
+    assert!(pool.stats().waiting > 100, "{:?}", pool.stats());
     while let Some(outcome) = tasks.join_next().await {
         assert!(outcome.unwrap().is_accepted());
     }
-    pool.close().await;
-    let order: Vec<_> = arrived(&sandbox).into_iter().map(|(_, to)| to).collect();
-    assert_eq!(order, names);
+    assert_eq!((busy.received().len(), other.received().len()), (200, 1));
 }
 
 #[tokio::test]
