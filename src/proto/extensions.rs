@@ -229,4 +229,33 @@ mod tests {
             assert!(offers.offers("size"));
         }
     }
+
+    #[test]
+    fn a_time_that_is_no_number_of_nine_digits_is_not_stated() {
+        let offers = |line: &str| extensions(format!("250-a\r\n250 {line}\r\n").as_bytes());
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("999999999", Some(999_999_999)),
+            ("1234567890", None),
+            ("+5", None),
+            ("-1", None),
+            ("5s", None),
+        ] {
+            let least = offers(&format!("DELIVERBY {text}")).least_deliver_by();
+            assert_eq!(least, seconds, "{text}");
+            let hold = offers(&format!("FUTURERELEASE {text}  2030-01-31T09:00:00Z"));
+            assert_eq!(hold.longest_hold(), seconds, "{text}");
+            assert_eq!(hold.latest_hold(), Some("2030-01-31T09:00:00Z"));
+        }
+        let malformed = offers("FUTURERELEASE 1 2030-02-31T09:00:00Z");
+        assert_eq!(malformed.latest_hold(), None);
+        assert_eq!(offers("DELIVERBY").least_deliver_by(), None);
+    }
+
+    #[test]
+    fn a_keyword_ends_at_a_space_and_auth_alone_at_an_equals_sign() {
+        let offers = extensions(b"250-a\r\n250-SIZE=5\r\n250-CHUNKING,X\r\n250 AUTH=PLAIN\r\n");
+        assert!(!offers.offers("SIZE") && !offers.offers("CHUNKING"));
+        assert_eq!(offers.parameters("AUTH"), Some(b"PLAIN".as_slice()));
+    }
 }

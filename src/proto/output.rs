@@ -74,7 +74,7 @@ impl Output {
             piece.text -= text;
             self.gone += text;
             left -= text;
-            if left < piece.octets.len() || piece.text > 0 {
+            if left < piece.octets.len() {
                 piece.octets.advance(left);
                 return self.tidy();
             }
