@@ -43,6 +43,15 @@ pub(crate) fn session(input: &[u8]) -> Result<(), String> {
     if first & 8 != 0 {
         config = config.with_plaintext_auth(PlaintextAuth::Allow);
     }
+    config = config.with_pipelining(match (first >> 4) % 4 {
+        0 => Pipelining::Groups,
+        1 => Pipelining::Conservative,
+        2 => Pipelining::Overlapping,
+        _ => Pipelining::Off,
+    });
+    if first & 64 != 0 {
+        config = config.with_protocol(Protocol::Lmtp);
+    }
     let mut bench = Bench::new(config);
     for action in actions(input) {
         bench.act(&action);

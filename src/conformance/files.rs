@@ -251,6 +251,7 @@ pub(super) const TRANSCRIPTS: &[(&str, &str)] = &[
     ("ehlo/keyword_twice", include_str!("../../testdata/transcripts/ehlo/keyword_twice.smtp")),
     ("ehlo/keyword_with_an_equals_sign", include_str!("../../testdata/transcripts/ehlo/keyword_with_an_equals_sign.smtp")),
     ("ehlo/keywords_in_any_case", include_str!("../../testdata/transcripts/ehlo/keywords_in_any_case.smtp")),
+    ("ehlo/log_in_demanded", include_str!("../../testdata/transcripts/ehlo/log_in_demanded.smtp")),
     ("ehlo/name_of_the_local_end", include_str!("../../testdata/transcripts/ehlo/name_of_the_local_end.smtp")),
     ("ehlo/name_of_the_local_end_ipv6", include_str!("../../testdata/transcripts/ehlo/name_of_the_local_end_ipv6.smtp")),
     ("ehlo/no_helo_after_421", include_str!("../../testdata/transcripts/ehlo/no_helo_after_421.smtp")),

@@ -62,7 +62,7 @@ impl Client {
     /// Whatever comes between here and a session that can send: the error's stage says where, and
     /// at `connect` its message has every address that was tried.
     pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
-        Self::open(config, None).await?.await
+        Self::reach(config, None).await
     }
 
     /// As [`Self::connect`], and shows the dialogue to an observer.
@@ -75,7 +75,7 @@ impl Client {
         config: ClientConfig,
         observer: Box<dyn Observer + Send>,
     ) -> Result<Self, Error> {
-        Self::open(config, Some(observer)).await?.await
+        Self::reach(config, Some(observer)).await
     }
 
     /// Connects the socket alone, and leaves greeting, TLS and log-in to what it returns: for those
@@ -106,6 +106,42 @@ impl Client {
         }
     }
 
+    /// Connects, and is the driver itself until the session is ready: no other task has to be woken.
+    async fn reach(
+        config: ClientConfig,
+        observer: Option<Box<dyn Observer + Send>>,
+    ) -> Result<Self, Error> {
+        let starter = Starter::prepare(&config).await?;
+        config.reached(Milestone::Prepared);
+        match route::reach(&config).await? {
+            Reached::Tcp(stream, endpoints) => {
+                let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
+                Self::driven(Connecting { owner }, driver).await
+            }
+            #[cfg(unix)]
+            Reached::Unix(stream) => {
+                let endpoints = Endpoints::default();
+                let (owner, driver) = Driver::new(stream, &config, starter, endpoints, observer)?;
+                Self::driven(Connecting { owner }, driver).await
+            }
+        }
+    }
+
+    async fn driven<S>(connecting: Connecting, mut driver: Driver<S>) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let client = poll_fn(|cx| {
+            let _ = Pin::new(&mut driver).poll(cx);
+            connecting.settled()
+        })
+        .await?;
+        // The caller's own waker: from here on another task is woken.
+        client.owner.shared.lock().driver = None;
+        tokio::spawn(driver);
+        Ok(client)
+    }
+
     /// Uses a stream that the caller has connected: by a library of their own, or one in memory.
     ///
     /// It is flushed after each flight. TLS starts on it as the configuration's security says; the
@@ -118,8 +154,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (connecting, driver) = Self::undriven(stream, config, None).await?;
-        tokio::spawn(driver);
-        connecting.await
+        Self::driven(connecting, driver).await
     }
 
     /// As [`Self::attach`], but the caller polls the driver: beside the client, or in a task of its
@@ -325,6 +360,19 @@ impl Connecting {
         self.owner.shared.lock().connection.session().cloned()
     }
 
+    /// How it ended, if it has.
+    fn settled(&self) -> Poll<Result<Client, Error>> {
+        match &self.owner.shared.lock().life {
+            Life::Opening(_) => Poll::Pending,
+            Life::Ready(session) => Poll::Ready(Ok(Client {
+                owner: Arc::clone(&self.owner),
+                session: session.clone(),
+            })),
+            Life::Closed(Err(error)) => Poll::Ready(Err(error.clone())),
+            Life::Closed(Ok(())) => Poll::Ready(Err(closed_error())),
+        }
+    }
+
     /// Counters of the connection.
     pub fn stats(&self) -> Stats {
         self.owner.shared.lock().connection.stats()
@@ -352,19 +400,11 @@ impl Future for Connecting {
     type Output = Result<Client, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.owner.shared.lock();
-        match &mut state.life {
-            Life::Opening(waker) => {
-                *waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            Life::Ready(session) => Poll::Ready(Ok(Client {
-                owner: Arc::clone(&self.owner),
-                session: session.clone(),
-            })),
-            Life::Closed(Err(error)) => Poll::Ready(Err(error.clone())),
-            Life::Closed(Ok(())) => Poll::Ready(Err(closed_error())),
+        if let Life::Opening(waker) = &mut self.owner.shared.lock().life {
+            *waker = Some(cx.waker().clone());
+            return Poll::Pending;
         }
+        self.settled()
     }
 }
 

@@ -432,7 +432,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let before = self.rested_at.replace(now);
         let again = before.is_some_and(|before| now < before + SHORT) && state.answered() > 1;
         if ran_down || !again {
-            self.timer.release_later(now);
+            // Before the first message the timer stays: mostly that follows at once, and would have
+            // to make another.
+            if state.answered() > 0 {
+                self.timer = Timer::default();
+            }
             state.mood = Mood::Drowsy;
         } else {
             // It is not due yet, and wakes this task when it is.
@@ -501,15 +505,6 @@ struct Timer {
 }
 
 impl Timer {
-    /// Nobody needs it: it goes when it has run down, since to make another for the next message
-    /// costs more than it takes. One that has long to run goes at once.
-    fn release_later(&mut self, now: Instant) {
-        let sleep = self.sleep.as_ref();
-        if sleep.is_some_and(|sleep| sleep.deadline().into_std() > now + FIRST) {
-            *self = Self::default();
-        }
-    }
-
     /// Whether the time to which it was set last has come.
     fn has_run_down(&self, now: Instant) -> bool {
         let sleep = self.sleep.as_ref();

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Recorder<S> {
     stream: S,
     first: [u8; FIRST],
-    length: usize,
+    length: u8,
     held: Vec<u8>,
     stage: Stage,
 }
@@ -35,7 +35,7 @@ impl<S> Recorder<S> {
     }
 
     pub(super) fn first(&self) -> &[u8] {
-        &self.first[..self.length]
+        &self.first[..usize::from(self.length)]
     }
 
     /// The handshake is over: what is held goes with the next octets, or when the stream is flushed.
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Recorder<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        for (to, from) in this.first[this.length..]
+        for (to, from) in this.first[usize::from(this.length)..]
             .iter_mut()
             .zip(&buf.filled()[before..])
         {

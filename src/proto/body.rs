@@ -565,8 +565,13 @@ mod tests {
 
     #[test]
     fn large_content_is_queued_piece_by_piece() {
-        for line in [b"0123456789abcdef\r\n".as_slice(), b".123456789abcdef\r\n"] {
-            let input = line.repeat(75_000);
+        // Whatever stands at the edge of what is encoded at a time: text, dot, CR or LF.
+        let lines = [b"0123456789abcdef\r\n".as_slice(), b".123456789abcdef\r\n"];
+        let shifts = lines
+            .iter()
+            .flat_map(|line| (0..18).map(move |at| (line, at)));
+        for (line, shift) in shifts {
+            let input = [vec![b'x'; shift], line.repeat(30_000)].concat();
             let content = Content::check(input.clone(), BareNewlines::Reject).unwrap();
             let (mut output, mut wire) = (Output::default(), Vec::new());
             let mut cursor = ContentCursor::new(&content, Transfer::Dotted);

@@ -135,18 +135,31 @@ impl Extensions {
     }
 
     fn with_keyword(&self, keyword: &str) -> impl Iterator<Item = &[u8]> {
-        self.offered()
-            .filter(move |(_, offered, _)| offered.eq_ignore_ascii_case(keyword.as_bytes()))
-            .map(|(_, _, parameters)| parameters)
+        self.offers_of(move |line| {
+            let beginning = line.get(..keyword.len());
+            beginning.is_some_and(|own| own.eq_ignore_ascii_case(keyword.as_bytes()))
+        })
+        .filter(move |(_, offered, _)| offered.len() == keyword.len())
+        .map(|(_, _, parameters)| parameters)
     }
 
     /// Line, keyword, parameters.
     fn offered(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+        self.offers_of(|_| true)
+    }
+
+    /// As [`Self::offered`], of the lines that are worth a closer look: a session asks for many
+    /// keywords.
+    fn offers_of(
+        &self,
+        worthwhile: impl Fn(&[u8]) -> bool,
+    ) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
         self.reply
             .iter()
             .flat_map(|reply| reply.lines().skip(1))
+            .map(<[u8]>::trim_ascii)
+            .filter(move |line| worthwhile(line))
             .filter_map(|line| {
-                let line = line.trim_ascii();
                 let (rest, keyword) = grammar::keyword(line).ok()?;
                 // `AUTH=PLAIN` is how old servers wrote it; elsewhere a keyword ends at a space.
                 let ends = match rest {

@@ -549,11 +549,11 @@ impl Server {
     }
 
     fn break_down(&mut self) {
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => self.mode = Mode::Silent,
             1 => self.mode = Mode::Closed,
-            _ => {
-                self.say("** out of order **");
+            last => {
+                self.say(["** out of order **", "354 what more"][last - 2]);
                 self.mode = Mode::Silent;
             }
         }

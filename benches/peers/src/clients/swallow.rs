@@ -58,7 +58,9 @@ impl Swallow {
                 }
             }
         }
-        if let (false, Some(reader)) = (self.replies.is_empty(), self.reader.take()) {
+        if !self.replies.is_empty()
+            && let Some(reader) = self.reader.take()
+        {
             reader.wake();
         }
     }
