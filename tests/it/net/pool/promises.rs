@@ -225,7 +225,9 @@ proptest! {
 
     #[test]
     fn an_end_at_any_time_loses_nothing(case in cases(), turns in 1..200_usize) {
-        let case = Case { faults: Vec::new(), given_up: BTreeMap::new(), ..case };
+        // A limit that is not told may leave messages in doubt that overlap the last one.
+        let faults = Vec::new();
+        let case = Case { faults, message_limit: None, given_up: BTreeMap::new(), ..case };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (sandbox, pool, _) = case.start().await;
