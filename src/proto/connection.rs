@@ -1,5 +1,6 @@
 //! The engine's one public value: inputs, commands, outputs.
 
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 pub(crate) mod dormant;
 
 use std::fmt;
