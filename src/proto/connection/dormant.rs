@@ -113,7 +113,7 @@ mod tests {
     use crate::proto::config::{Config, Security};
     use crate::proto::event::Event;
     use crate::proto::session::{TlsSession, Verification};
-    use crate::proto::transaction::{Body, Envelope, Outcome};
+    use crate::proto::transaction::{Body, Envelope, Outcome, Streamed};
 
     /// A reading of the clock; which one does not matter.
     fn now() -> Instant {
@@ -266,6 +266,19 @@ mod tests {
         assert!(connection.put_by().is_none(), "half a reply is there");
         hear(&mut connection, " bye\r\n", now);
         assert!(connection.put_by().is_none(), "it is over");
+
+        let mut connection = self::connection(Security::Plaintext, now);
+        hear(&mut connection, "220 mx\r\n", now);
+        hear(&mut connection, "250-mx\r\n250 CHUNKING\r\n", now);
+        let mailbox: crate::Mailbox = "a@x.org".parse().unwrap();
+        let envelope = Envelope::new(mailbox.clone(), [mailbox]);
+        let body = Body::Streamed(Streamed::default());
+        connection.submit(envelope, body, now).unwrap();
+        hear(&mut connection, "", now);
+        hear(&mut connection, "250 a\r\n", now);
+        hear(&mut connection, "250 b\r\n", now);
+        assert!(connection.body_writer().is_some() && connection.link.is_quiet());
+        assert!(connection.put_by().is_none(), "the caller owes the message");
     }
 
     #[test]
