@@ -2,6 +2,7 @@
 //! DATA (dots stuffed, RFC 5321 §4.5.2) and BDAT (exact octets, RFC 3030).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
@@ -36,6 +37,8 @@ pub struct Content {
     bytes: Bytes,
     facts: ContentFacts,
     kind: Kind,
+    /// Where it is to be changed, unless those are too many.
+    marks: Option<Arc<[u32]>>,
 }
 
 /// Whether line ends mean anything.
@@ -52,15 +55,19 @@ impl Content {
     /// A bare CR or LF, where those are refused: names the offset of the first.
     pub fn check(bytes: impl Into<Bytes>, newlines: BareNewlines) -> Result<Self, ContentError> {
         let bytes = bytes.into();
-        let mut scanner = Scanner::default();
+        let mut scanner = Scanner {
+            marks: Some(Vec::new()),
+            ..Scanner::default()
+        };
         scanner.push(&bytes);
-        let facts = scanner.finish();
+        let (facts, marks) = scanner.end();
         match (facts.bare_newline, newlines) {
             (Some(offset), BareNewlines::Reject) => Err(ContentError::BareNewline { offset }),
             (Some(_), BareNewlines::Normalise) | (None, _) => Ok(Self {
                 bytes,
                 facts,
                 kind: Kind::Text,
+                marks: marks.filter(|marks| !marks.is_empty()).map(Arc::from),
             }),
         }
     }
@@ -77,6 +84,7 @@ impl Content {
             bytes,
             facts,
             kind: Kind::Binary,
+            marks: None,
         }
     }
 
@@ -146,6 +154,9 @@ pub struct Scanner {
     line: u64,
     section: Section,
     carry: Carry,
+    /// Offsets of dots that begin a line, and of bare newlines; `None` where nobody wants them, or
+    /// they are too many.
+    marks: Option<Vec<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,14 +184,18 @@ impl Scanner {
     }
 
     /// The facts of all pieces together.
-    pub fn finish(mut self) -> ContentFacts {
+    pub fn finish(self) -> ContentFacts {
+        self.end().0
+    }
+
+    fn end(mut self) -> (ContentFacts, Option<Vec<u32>>) {
         if self.carry == Carry::Cr {
             self.bare(self.offset - 1);
         }
         if self.line > 0 {
             self.end_line();
         }
-        self.facts
+        (self.facts, self.marks)
     }
 
     fn block(&mut self, block: &[u8]) {
@@ -203,6 +218,7 @@ impl Scanner {
             let rest = &block[at..];
             if self.line == 0 && rest[0] == b'.' {
                 self.facts.dotted_lines += 1;
+                self.mark(self.offset + at as u64);
             }
             let length = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
             self.line += length as u64;
@@ -230,7 +246,17 @@ impl Scanner {
 
     fn bare(&mut self, offset: u64) {
         self.facts.bare_newline.get_or_insert(offset);
+        self.mark(offset);
         self.end_line();
+    }
+
+    fn mark(&mut self, offset: u64) {
+        if let Some(marks) = &mut self.marks {
+            match u32::try_from(offset) {
+                Ok(offset) if marks.len() < MARKS => marks.push(offset),
+                Ok(_) | Err(_) => self.marks = None,
+            }
+        }
     }
 
     fn end_line(&mut self) {
@@ -410,11 +436,23 @@ pub(crate) struct ContentCursor {
 }
 
 /// How whole content goes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Form {
     /// As it is: nothing is copied, so it can be far ahead.
     Clean,
+    /// Changed where the scan has found something to change.
+    Marked(Marks),
+    /// Searched once more for what is to be changed.
     Encoded,
+}
+
+/// The places where content is changed, and how far it has come.
+#[derive(Debug)]
+struct Marks {
+    offsets: Arc<[u32]>,
+    passed: usize,
+    /// Octets of content before the next piece.
+    at: usize,
 }
 
 impl ContentCursor {
@@ -426,9 +464,22 @@ impl ContentCursor {
             Transfer::Counted => content.facts.bare_newline.is_none(),
             Transfer::Verbatim => true,
         };
-        let form = if as_it_is { Form::Clean } else { Form::Encoded };
+        let form = match &content.marks {
+            _ if as_it_is => Form::Clean,
+            Some(offsets) => Form::Marked(Marks {
+                offsets: offsets.clone(),
+                passed: 0,
+                at: 0,
+            }),
+            None => Form::Encoded,
+        };
         // A `Content` exists only if its newlines are in order or may be normalised.
-        let encoder = Encoder::new(transfer, BareNewlines::Normalise);
+        let mut encoder = Encoder::new(transfer, BareNewlines::Normalise);
+        encoder.line = match (&form, content.bytes.last()) {
+            // It does not see what goes out without it, and ends it; a last CR is a bare one.
+            (Form::Encoded, _) | (_, None | Some(b'\r' | b'\n')) => Line::Start,
+            (Form::Clean | Form::Marked(_), Some(_)) => Line::Within,
+        };
         Self {
             rest: content.bytes.clone(),
             encoder,
@@ -441,24 +492,21 @@ impl ContentCursor {
         while !self.rest.is_empty() {
             let ahead = match self.form {
                 Form::Clean => CLEAN_AHEAD,
-                Form::Encoded => ENCODED_AHEAD,
+                Form::Marked(_) | Form::Encoded => ENCODED_AHEAD,
             };
             let room = ahead.saturating_sub(output.unsent());
             if room == 0 {
                 return Fill::More;
             }
-            match self.form {
-                Form::Clean => {
-                    let piece = self.rest.split_to(room.min(self.rest.len()));
-                    self.encoder.line = match &piece[..] {
-                        [.., b'\n'] => Line::Start,
-                        // Only at a cut within a CRLF: the CR is in the piece already.
-                        _ => Line::Within,
-                    };
-                    output.share(piece);
-                }
+            let step = match self.form {
+                Form::Clean => room,
+                Form::Marked(_) | Form::Encoded => ENCODED_STEP,
+            };
+            let piece = self.rest.split_to(step.min(self.rest.len()));
+            match &mut self.form {
+                Form::Clean => output.share(piece),
+                Form::Marked(marks) => marks.piece(&piece, self.encoder.transfer, output),
                 Form::Encoded => {
-                    let piece = self.rest.split_to(ENCODED_STEP.min(self.rest.len()));
                     // Normalising cannot meet a refused newline.
                     let _ = self.encoder.piece(&piece, output);
                 }
@@ -466,6 +514,34 @@ impl ContentCursor {
         }
         let _ = self.encoder.finish(output);
         Fill::Done
+    }
+}
+
+impl Marks {
+    /// Adds the next piece to the output, changed.
+    fn piece(&mut self, piece: &Bytes, transfer: Transfer, output: &mut Output) {
+        let begin = self.at;
+        self.at += piece.len();
+        let mut from = 0;
+        while let Some(offset) = self.offsets.get(self.passed) {
+            let at = *offset as usize - begin;
+            match (piece.get(at), transfer) {
+                (None, _) => break,
+                // The dot goes out twice: with what is before it and with what follows.
+                (Some(b'.'), Transfer::Dotted) => {
+                    output.share(piece.slice(from..=at));
+                    from = at;
+                }
+                (Some(b'.'), Transfer::Counted | Transfer::Verbatim) => {}
+                (Some(_), _) => {
+                    output.share(piece.slice(from..at));
+                    output.write(|text| text.extend_from_slice(b"\r\n"));
+                    from = at + 1;
+                }
+            }
+            self.passed += 1;
+        }
+        output.share(piece.slice(from..));
     }
 }
 
@@ -483,156 +559,11 @@ pub(crate) const ENCODED_AHEAD: usize = 256 * 1024;
 /// Octets of clean content ahead of the transport. They are the caller's own memory.
 const CLEAN_AHEAD: usize = 1024 * 1024;
 
+/// Changes of a message that are remembered: a quarter of a mebibyte.
+const MARKS: usize = 64 * 1024;
+
 /// Octets encoded at a time.
 const ENCODED_STEP: usize = 64 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use std::io::IoSlice;
-
-    use super::*;
-
-    fn encode(input: &[u8], step: usize) -> Result<Vec<u8>, BareNewline> {
-        let mut output = Output::default();
-        let mut encoder = Encoder::new(Transfer::Dotted, BareNewlines::Normalise);
-        for piece in input.chunks(step) {
-            encoder.piece(&Bytes::copy_from_slice(piece), &mut output)?;
-        }
-        encoder.finish(&mut output)?;
-        Ok(drain(&mut output))
-    }
-
-    fn drain(output: &mut Output) -> Vec<u8> {
-        let mut wire = Vec::new();
-        while output.unsent() > 0 {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let count = output.slices(&mut slices);
-            let flight: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
-            output.sent(flight.len());
-            wire.extend_from_slice(&flight);
-        }
-        wire
-    }
-
-    fn facts(input: &[u8], step: usize) -> ContentFacts {
-        let mut scanner = Scanner::default();
-        input.chunks(step).for_each(|piece| scanner.push(piece));
-        scanner.finish()
-    }
-
-    const CASES: [(&[u8], &[u8]); 14] = [
-        (b"", b".\r\n"),
-        (b"a", b"a\r\n.\r\n"),
-        (b"a\r\n", b"a\r\n.\r\n"),
-        (b".", b"..\r\n.\r\n"),
-        (b".\r\n", b"..\r\n.\r\n"),
-        (b"a\r\n.\r\nb", b"a\r\n..\r\nb\r\n.\r\n"),
-        (b"\r\n\r\n..x", b"\r\n\r\n...x\r\n.\r\n"),
-        (b"a\n.\nb\n", b"a\r\n..\r\nb\r\n.\r\n"),
-        (b"a\r.\rb\r", b"a\r\n..\r\nb\r\n.\r\n"),
-        (b"a\r\r\n.b", b"a\r\n\r\n..b\r\n.\r\n"),
-        (b"\n\r", b"\r\n\r\n.\r\n"),
-        (b"\r", b"\r\n.\r\n"),
-        (b"a\r\n\n.\r", b"a\r\n\r\n..\r\n.\r\n"),
-        (b"x.\r\ny.", b"x.\r\ny.\r\n.\r\n"),
-    ];
-
-    #[test]
-    fn content_is_encoded_alike_in_any_pieces() {
-        for (input, expected) in CASES {
-            for step in [1, 2, 3, 100] {
-                assert_eq!(
-                    encode(input, step).as_deref(),
-                    Ok(expected),
-                    "{input:?} by {step}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn whole_content_goes_out_as_pieces_do() {
-        for (input, expected) in CASES {
-            let content = Content::check(input, BareNewlines::Normalise).unwrap();
-            let mut output = Output::default();
-            let fill = ContentCursor::new(&content, Transfer::Dotted).fill(&mut output);
-            assert_eq!(fill, Fill::Done);
-            assert_eq!(drain(&mut output), expected, "{input:?}");
-            let undotted = expected.len() as u64 - 3 - content.facts().dotted_lines;
-            assert_eq!(content.facts().wire_size, undotted, "{input:?}");
-        }
-    }
-
-    #[test]
-    fn large_content_is_queued_piece_by_piece() {
-        // Whatever stands at the edge of what is encoded at a time: text, dot, CR or LF.
-        let lines = [b"0123456789abcdef\r\n".as_slice(), b".123456789abcdef\r\n"];
-        let shifts = lines
-            .iter()
-            .flat_map(|line| (0..18).map(move |at| (line, at)));
-        for (line, shift) in shifts {
-            let lines = if shift == 0 { 75_000 } else { 8_000 };
-            let input = [vec![b'x'; shift], line.repeat(lines)].concat();
-            let content = Content::check(input.clone(), BareNewlines::Reject).unwrap();
-            let (mut output, mut wire) = (Output::default(), Vec::new());
-            let mut cursor = ContentCursor::new(&content, Transfer::Dotted);
-            let ahead = match line[0] {
-                b'.' => 256 * 1024..=320 * 1024,
-                _ => 1024 * 1024..=1024 * 1024,
-            };
-            while cursor.fill(&mut output) == Fill::More {
-                assert!(ahead.contains(&output.unsent()), "{}", output.unsent());
-                wire.extend_from_slice(&drain(&mut output));
-            }
-            wire.extend_from_slice(&drain(&mut output));
-            let expected = encode(&input, 1 << 20).unwrap();
-            assert!(wire == expected);
-        }
-    }
-
-    #[test]
-    fn bare_newlines_are_refused_on_demand() {
-        for (input, offset) in [("a\nb", 1), ("a\r\nb\rc", 4), ("ab\r", 2), ("\r\r\n", 0)] {
-            let refused = Content::check(input, BareNewlines::Reject).unwrap_err();
-            assert_eq!(refused, ContentError::BareNewline { offset }, "{input:?}");
-            let mut encoder = Encoder::new(Transfer::Dotted, BareNewlines::Reject);
-            let mut output = Output::default();
-            let result = encoder.piece(&Bytes::from(input), &mut output);
-            let result = result.and_then(|()| encoder.finish(&mut output));
-            assert_eq!(result, Err(BareNewline), "{input:?}");
-        }
-    }
-
-    #[test]
-    fn the_first_bare_newline_is_found_where_it_is_in_any_pieces() {
-        for (input, offset) in [("ab\rcd\n", 2), ("a\r\nbcd\r", 6), ("abcd\n\r", 4)] {
-            for step in [1, 2, 3, 100] {
-                let found = facts(input.as_bytes(), step).bare_newline;
-                assert_eq!(found, Some(offset), "{input:?} by {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_scan_finds_the_same_in_any_pieces() {
-        let message = b"Subject: caf\xc3\xa9\r\nX: y\r\n\r\n.dot\r\nlonger line\r\n\0\xff\r\n..";
-        for step in [1, 2, 5, 1000] {
-            let facts = facts(message, step);
-            assert_eq!(facts.wire_size, message.len() as u64 + 2);
-            assert!(facts.eight_bit && facts.utf8_headers);
-            assert_eq!((facts.nul, facts.bare_newline), (Some(43), None));
-            assert_eq!((facts.longest_line, facts.dotted_lines), (14, 2));
-        }
-        let body_only = facts(b"A: b\r\n\r\n\xff", 3);
-        assert!(body_only.eight_bit && !body_only.utf8_headers);
-    }
-
-    #[test]
-    fn content_keeps_its_octets_and_shows_their_number_alone() {
-        let content = Content::check("a secret\r\n", BareNewlines::Reject).unwrap();
-        assert_eq!(&content.bytes()[..], b"a secret\r\n");
-        assert_eq!(format!("{content:?}"), "Content(10 octets)");
-        let refused = Content::check("a\nb", BareNewlines::Reject).unwrap_err();
-        assert!(refused.to_string().ends_with("part of a CRLF, at offset 1"));
-    }
-}
+mod tests;

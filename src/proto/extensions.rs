@@ -50,6 +50,8 @@ use super::schedule::is_utc_time;
 pub struct Extensions {
     reply: Option<Reply>,
     limits: ServerLimits,
+    /// Which of [`ASKED`] are on offer, a bit for each.
+    known: u16,
 }
 
 impl Extensions {
@@ -58,7 +60,12 @@ impl Extensions {
         let mut extensions = Self {
             reply: Some(reply),
             limits: ServerLimits::default(),
+            known: 0,
         };
+        let known = extensions
+            .offered()
+            .filter_map(|(_, keyword, _)| bit(keyword));
+        extensions.known = known.fold(0, |known, bit| known | bit);
         // Asked for each message.
         extensions.limits = ServerLimits::of(&extensions);
         extensions
@@ -71,12 +78,18 @@ impl Extensions {
 
     /// Whether this keyword is offered, in any case.
     pub fn offers(&self, keyword: &str) -> bool {
-        self.parameters(keyword).is_some()
+        match bit(keyword.as_bytes()) {
+            Some(bit) => self.known & bit != 0,
+            None => self.with_keyword(keyword).next().is_some(),
+        }
     }
 
     /// What follows this keyword on its line, trimmed; of its first line if it is repeated.
     pub fn parameters(&self, keyword: &str) -> Option<&[u8]> {
-        self.with_keyword(keyword).next()
+        match bit(keyword.as_bytes()) {
+            Some(bit) if self.known & bit == 0 => None,
+            Some(_) | None => self.with_keyword(keyword).next(),
+        }
     }
 
     /// Every offered line: keyword and parameters, as sent. Lines that are blank or do not begin
@@ -178,11 +191,30 @@ impl Extensions {
     }
 }
 
+/// The bit of a keyword of [`ASKED`].
+fn bit(keyword: &[u8]) -> Option<u16> {
+    let same = |asked: &&str| keyword.eq_ignore_ascii_case(asked.as_bytes());
+    ASKED.iter().position(same).map(|at| 1 << at)
+}
+
 /// A number of one to nine digits.
 fn number(digits: &[u8]) -> Option<u32> {
     let valid = digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit);
     str::from_utf8(digits).ok().filter(|_| valid)?.parse().ok()
 }
+
+/// Keywords that every session is asked for: whether they are on offer is noted once.
+const ASKED: [&str; 9] = [
+    "8BITMIME",
+    "AUTH",
+    "BINARYMIME",
+    "CHUNKING",
+    "LIMITS",
+    "PIPELINING",
+    "SIZE",
+    "SMTPUTF8",
+    "STARTTLS",
+];
 
 #[cfg(test)]
 mod tests {
@@ -213,6 +245,22 @@ mod tests {
             .collect();
         assert_eq!(names, ["PLAIN", "LOGIN", "LOGIN", "CRAM-MD5"]);
         assert_eq!(offers.lines().count(), 5);
+    }
+
+    #[test]
+    fn keywords_that_are_asked_for_are_found_one_by_one_as_others_are() {
+        for asked in ASKED.iter().chain(&["DSN", "XFOO"]) {
+            let lower = asked.to_ascii_lowercase();
+            let offers =
+                extensions(format!("250-SIZE\r\n250-{lower} 1\r\n250 XBAR\r\n").as_bytes());
+            for other in ASKED.iter().chain(&["DSN", "XFOO"]) {
+                assert_eq!(offers.offers(other), other == asked, "{other} of {asked}");
+                let parameters = (other == asked).then_some(b"1".as_slice());
+                assert_eq!(offers.parameters(other), parameters, "{other} of {asked}");
+            }
+            assert!(offers.offers("xbar") && !offers.offers("250"));
+        }
+        assert!(!Extensions::default().offers("SIZE"));
     }
 
     #[test]
