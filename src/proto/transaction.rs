@@ -619,7 +619,7 @@ pub struct SubmitError {
     /// The envelope, as it was given.
     pub envelope: Box<Envelope>,
     /// The body, as it was given; `None` for a probe.
-    pub body: Option<Body>,
+    pub body: Option<Box<Body>>,
 }
 
 impl SubmitError {
@@ -627,7 +627,7 @@ impl SubmitError {
         Self {
             problem,
             envelope: Box::new(envelope),
-            body,
+            body: body.map(Box::new),
         }
     }
 }

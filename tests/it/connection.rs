@@ -108,7 +108,9 @@ fn an_envelope_without_recipients_is_handed_back_with_its_message() {
     let refused = refused.unwrap_err();
     assert_eq!(refused.to_string(), "the envelope has no recipient");
     assert_eq!(*refused.envelope, envelope(&[]));
-    assert!(matches!(refused.body, Some(Body::Whole(content)) if content.facts().wire_size == 4));
+    assert!(
+        matches!(refused.body.as_deref(), Some(Body::Whole(content)) if content.facts().wire_size == 4)
+    );
 }
 
 #[test]
