@@ -158,7 +158,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         let turn = wire.turn(shared, &mut state, cx);
         state.wake_writer();
         let woken = state.take_woken();
+        let opened = match state.life {
+            Life::Ready(_) => wire.opening.take(),
+            Life::Opening(_) | Life::Closed(_) => None,
+        };
         drop(state);
+        // Its parts are the caller's, and may look at the connection when they go.
+        drop(opened);
         woken.wake();
         turn
     }
@@ -337,7 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 },
                 Event::Ready(_) => {
                     self.trace.ready();
-                    self.opening = None;
                     shared.lessons.liken(&mut state.connection);
                     state.ready();
                 }

@@ -2,10 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use ehlo::net::{CredentialSource, CredentialsFuture};
+use ehlo::net::{Connecting, CredentialSource, CredentialsFuture};
 use ehlo::proto::{Config, Login, MechanismName, PlaintextAuth, Timeouts};
 use ehlo::{Category, Client, Credentials, Envelope, Reply, Security, Stage, Verdict};
 
@@ -350,6 +351,54 @@ async fn credentials_are_asked_for_when_they_are_needed() {
     assert_eq!(client.session().auth(), Some(&MechanismName::PLAIN));
     drop(client);
     server.await.unwrap();
+}
+
+/// Asks for the connection's counters when it goes, and tells whether they were to be had.
+struct Parting {
+    connecting: Arc<OnceLock<Connecting>>,
+    told: Option<tokio::sync::oneshot::Sender<bool>>,
+}
+
+impl CredentialSource for Parting {
+    fn credentials(&self, mechanism: MechanismName, previous: Option<Reply>) -> CredentialsFuture {
+        Vault.credentials(mechanism, previous)
+    }
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        let (answer, answered) = mpsc::channel();
+        let connecting = Arc::clone(&self.connecting);
+        thread::spawn(move || answer.send(connecting.get().map(Connecting::stats).is_some()));
+        let known = answered.recv_timeout(Duration::from_secs(10));
+        if let Some(told) = self.told.take() {
+            let _ = told.send(known == Ok(true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_of_credentials_may_look_at_the_connection_when_it_goes() {
+    let session = Config::new(Security::Plaintext)
+        .with_login(Login::Ask)
+        .with_plaintext_auth(PlaintextAuth::Allow);
+    let slot = Arc::new(OnceLock::new());
+    let (told, gone) = tokio::sync::oneshot::channel();
+    let config = clear()
+        .with_session(session)
+        .with_credential_source(Arc::new(Parting {
+            connecting: Arc::clone(&slot),
+            told: Some(told),
+        }));
+    let (mut peer, stream) = Peer::pair(4096);
+    let (connecting, driver) = Client::undriven(stream, config, None).await.unwrap();
+    assert!(slot.set(connecting).is_ok());
+    let driving = tokio::spawn(driver);
+    peer.greet(&["AUTH PLAIN"]).await;
+    peer.expect("AUTH PLAIN ").await;
+    peer.say(&["235 welcome"]).await;
+    assert!(gone.await.unwrap(), "it went with the connection locked");
+    driving.abort();
 }
 
 #[tokio::test]
