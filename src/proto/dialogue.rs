@@ -277,7 +277,7 @@ impl Recent {
         let mut left: usize = shortened().map(|(_, octets)| length(octets)).sum();
         let mut short = Vec::new();
         for (side, octets) in shortened() {
-            if left <= KEPT {
+            if left <= KEPT || left == length(octets) {
                 short.reserve_exact(left);
                 let [high, low] = (octets.len() as u16).to_be_bytes();
                 short.extend_from_slice(&[side, high, low]);
@@ -364,7 +364,7 @@ const HEAD: usize = 3;
 /// Octets kept of the dialogue.
 const RECENT: usize = 1024;
 
-/// Octets kept of it while nothing is said.
+/// Octets kept of it while nothing is said; the last record, whatever its length.
 const KEPT: usize = 64;
 
 #[cfg(test)]
@@ -445,6 +445,11 @@ mod tests {
                     .ends_with(&format!("C: NOOP {n}\nS: 250 Ok\n"))
             );
         }
+        another.record(Side::Server, &[b'6'; 2 * KEPT]);
+        let kept = another.put_by(known);
+        another.take_up(kept, known);
+        let last = another.recent(nothing);
+        assert_eq!(last, format!("S: {}\n", "6".repeat(2 * KEPT)));
     }
 
     #[test]
