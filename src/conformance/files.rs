@@ -237,6 +237,7 @@ pub(super) const TRANSCRIPTS: &[(&str, &str)] = &[
     ("data/streamed_newlines", include_str!("../../testdata/transcripts/data/streamed_newlines.smtp")),
     ("data/streamed_nul", include_str!("../../testdata/transcripts/data/streamed_nul.smtp")),
     ("data/streamed_size_broken", include_str!("../../testdata/transcripts/data/streamed_size_broken.smtp")),
+    ("data/streamed_size_broken_at_the_end", include_str!("../../testdata/transcripts/data/streamed_size_broken_at_the_end.smtp")),
     ("data/whole_refused_while_it_is_sent", include_str!("../../testdata/transcripts/data/whole_refused_while_it_is_sent.smtp")),
     ("data/will_forward", include_str!("../../testdata/transcripts/data/will_forward.smtp")),
     ("ehlo/blank_lines", include_str!("../../testdata/transcripts/ehlo/blank_lines.smtp")),
