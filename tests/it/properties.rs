@@ -136,8 +136,8 @@ fn a_large_message_arrives_whole() {
             chunking,
             wishes: Vec::new(),
             mails: vec![
-                mail_to_bob(line.repeat(8_000), form),
-                mail_to_bob(vec![b'x'; 400_000], form),
+                mail_to_bob(line.repeat(6_000), form),
+                mail_to_bob(vec![b'x'; 300_000], form),
                 mail_to_bob(b"small\r\n".to_vec(), form),
             ],
             server: Character {

@@ -81,7 +81,7 @@ fn large_content_is_queued_piece_by_piece() {
         .iter()
         .flat_map(|line| (0..18).map(move |at| (line, at)));
     for (line, shift) in shifts {
-        let lines = if shift == 0 { 75_000 } else { 8_000 };
+        let lines = if shift == 0 { 60_000 } else { 4_000 };
         let input = [vec![b'x'; shift], line.repeat(lines)].concat();
         let content = Content::check(input.clone(), BareNewlines::Reject).unwrap();
         let (mut output, mut wire) = (Output::default(), Vec::new());
@@ -102,12 +102,14 @@ fn large_content_is_queued_piece_by_piece() {
 
 #[test]
 fn changes_that_are_remembered_and_those_that_are_searched_go_out_alike() {
-    let lines = b"-23456789abcdef\r\n.23\n\xff\r.\r\n".repeat(3_000);
+    let lines = b"-23456789abcdef\r\n.23\n\xff\r.\r\n".repeat(600);
     for (transfer, shift) in [Transfer::Dotted, Transfer::Counted]
         .into_iter()
-        .flat_map(|transfer| (0..40).map(move |shift| (transfer, shift)))
+        .flat_map(|transfer| (0..27).map(move |shift| (transfer, shift)))
     {
-        let input = [vec![b'x'; 250 * 1024 + shift], lines.clone()].concat();
+        // Up to the edge of a step, and for some to that of what is queued ahead.
+        let before = if shift % 9 == 0 { 250 } else { 58 };
+        let input = [vec![b'x'; before * 1024 + shift], lines.clone()].concat();
         let remembered = Content::check(input, BareNewlines::Normalise).unwrap();
         assert!(remembered.marks.is_some());
         let mut searched = remembered.clone();
@@ -133,8 +135,8 @@ fn changes_that_are_remembered_and_those_that_are_searched_go_out_alike() {
 #[test]
 fn any_text_is_scanned_and_sent_alike_whole_and_octet_by_octet() {
     let octets = b"a.\r\n\xff";
-    for number in 0..5usize.pow(7) {
-        let digits = (0..7).map(|digit| number / 5usize.pow(digit) % 5);
+    for number in 0..5usize.pow(6) {
+        let digits = (0..6).map(|digit| number / 5usize.pow(digit) % 5);
         let text: Vec<u8> = digits.map(|digit| octets[digit]).collect();
         let content = Content::check(text.clone(), BareNewlines::Normalise).unwrap();
         assert_eq!(*content.facts(), facts(&text, 1), "{text:?}");
